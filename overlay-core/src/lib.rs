@@ -1,0 +1,1 @@
+//! VXLAN tunnel endpoints: framing, forwarding tables and the sizes that follow from them

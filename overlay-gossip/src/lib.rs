@@ -1,0 +1,1 @@
+//! SWIM membership that speaks HashiCorp memberlist, and replicated per-network tables

@@ -1,0 +1,1 @@
+//! Programs a Linux host: links, routes, neighbours, nf_tables and namespaces over netlink

@@ -1,0 +1,1 @@
+//! A replicated, durable log: raft consensus behind plain types

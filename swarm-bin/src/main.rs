@@ -1,0 +1,2 @@
+//! The reference binary.
+fn main() {}

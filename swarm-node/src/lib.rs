@@ -1,0 +1,1 @@
+//! An embeddable swarm node: manager, worker and data plane composed

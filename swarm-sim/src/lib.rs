@@ -1,0 +1,1 @@
+//! Many nodes on one virtual clock: scenarios that replay from a seed
