@@ -17,15 +17,12 @@ use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::frames::{FrameError, FrameReader, FrameWriter, Frames};
 use crate::security::PeerIdentity;
-use crate::security::tls::{ALPN, identity_of};
-
-/// The byte stream below a [`Connection`].
-pub type Stream = TlsStream<TcpStream>;
+use crate::security::tls::{ALPN, SERVER_NAME, client_config_trusting_anyone_to_fetch_the_root, identity_of};
 
 /// A connection to a peer after the handshake.
 #[derive(Debug)]
 pub struct Connection {
-    frames: Frames<Stream>,
+    frames: Frames,
     peer: Option<PeerIdentity>,
     remote: SocketAddr,
     /// Held while a peer without a certificate is served; see [`Listener`](super::Listener).
@@ -47,25 +44,26 @@ impl Connection {
         server_name: &str,
         deadline: Duration,
     ) -> Result<Self, DialError> {
-        let name = ServerName::try_from(server_name.to_owned())
-            .map_err(|_| DialError::Name { name: server_name.to_owned() })?;
-        let dialled = timeout(deadline, async {
-            let tcp = TcpStream::connect(addr).await.map_err(|source| DialError::Connect { addr, source })?;
-            let tls = |source| DialError::Tls { addr, source };
-            tcp.set_nodelay(true).map_err(tls)?;
-            let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(tls)?;
-            Self::over(stream.into(), addr).ok_or(DialError::Protocol { addr })
-        });
-        dialled.await.map_err(|_| DialError::Timeout { addr, after: deadline })?
+        let stream = handshake(addr, config, server_name, deadline).await?;
+        Self::over(stream, addr).ok_or(DialError::Protocol { addr })
     }
 
-    /// Who the peer proved to be. `None` for a client without a certificate, and for a server whose certificate
-    /// is no node's.
+    /// Connects to whoever listens at `addr`, **without any verification**: to ask for a root certificate whose
+    /// digest is known. The peer stays unknown and its frames short.
     ///
-    /// Behind [`tls::client_config_trusting_anyone_to_fetch_the_root`] the peer proved nothing, and this is
-    /// what it claims.
-    ///
-    /// [`tls::client_config_trusting_anyone_to_fetch_the_root`]: crate::security::tls::client_config_trusting_anyone_to_fetch_the_root
+    /// # Errors
+    /// Nobody answers in time, or in another protocol.
+    pub async fn dial_unverified(addr: SocketAddr, deadline: Duration) -> Result<Self, DialError> {
+        let config = client_config_trusting_anyone_to_fetch_the_root()
+            .map_err(|error| DialError::Tls { addr, source: io::Error::other(error) })?;
+        let stream = handshake(addr, config, SERVER_NAME, deadline).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+            return Err(DialError::Protocol { addr });
+        }
+        Ok(Self { frames: Frames::new(stream), peer: None, remote: addr, slot: None })
+    }
+
+    /// Who the peer proved to be. `None` for a client without a certificate, and for an unverified server.
     pub fn peer(&self) -> Option<&PeerIdentity> {
         self.peer.as_ref()
     }
@@ -119,12 +117,12 @@ impl Connection {
     }
 
     /// Divides the connection, so that one task reads while another writes.
-    pub fn split(self) -> (FrameReader<Stream>, FrameWriter<Stream>) {
+    pub fn split(self) -> (FrameReader, FrameWriter) {
         self.frames.split()
     }
 
     /// Wraps a finished handshake; `None` if the peer speaks another protocol.
-    pub(super) fn over(stream: Stream, remote: SocketAddr) -> Option<Self> {
+    pub(super) fn over(stream: TlsStream<TcpStream>, remote: SocketAddr) -> Option<Self> {
         let (_, state) = stream.get_ref();
         if state.alpn_protocol() != Some(ALPN) {
             return None;
@@ -164,14 +162,35 @@ pub enum DialError {
     Name { name: String },
 }
 
+async fn handshake(
+    addr: SocketAddr,
+    config: Arc<ClientConfig>,
+    server_name: &str,
+    deadline: Duration,
+) -> Result<TlsStream<TcpStream>, DialError> {
+    let name = ServerName::try_from(server_name.to_owned())
+        .map_err(|_| DialError::Name { name: server_name.to_owned() })?;
+    let dialled = timeout(deadline, async {
+        let tcp = TcpStream::connect(addr).await.map_err(|source| DialError::Connect { addr, source })?;
+        let tls = |source| DialError::Tls { addr, source };
+        tcp.set_nodelay(true).map_err(tls)?;
+        let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(tls)?;
+        Ok(stream.into())
+    });
+    dialled.await.map_err(|_| DialError::Timeout { addr, after: deadline })?
+}
+
+/// How Go's `net` package names the error; the system's own words for those it has no shorter name for.
 fn go_text(error: &io::Error) -> String {
-    let text = match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused",
-        io::ErrorKind::ConnectionReset => "connection reset by peer",
-        io::ErrorKind::HostUnreachable => "no route to host",
-        io::ErrorKind::NetworkUnreachable => "network is unreachable",
-        io::ErrorKind::TimedOut => "connection timed out",
-        _ => return error.to_string(),
-    };
-    text.to_owned()
+    let known = [
+        (io::ErrorKind::ConnectionRefused, "connection refused"),
+        (io::ErrorKind::ConnectionReset, "connection reset by peer"),
+        (io::ErrorKind::HostUnreachable, "no route to host"),
+        (io::ErrorKind::NetworkUnreachable, "network is unreachable"),
+        (io::ErrorKind::TimedOut, "connection timed out"),
+    ];
+    match known.into_iter().find(|(kind, _)| *kind == error.kind()) {
+        Some((_, text)) => text.to_owned(),
+        None => error.to_string(),
+    }
 }

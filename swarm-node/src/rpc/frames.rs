@@ -10,7 +10,9 @@ use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsStream;
 use tokio_util::codec::length_delimited::LengthDelimitedCodecError;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
@@ -33,11 +35,11 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Frames<S> {
+pub struct Frames<S = TlsStream<TcpStream>> {
     framed: Framed<S, LengthDelimitedCodec>,
 }
 
-impl Frames<()> {
+impl Frames {
     /// Longest frame from or to a peer that has not shown a certificate: 64 KiB.
     pub const UNTRUSTED: usize = 64 * 1024;
     /// Longest frame from or to a peer of the cluster: 16 MiB.
@@ -122,7 +124,7 @@ impl<S> fmt::Debug for Frames<S> {
 }
 
 /// The reading half of [`Frames`].
-pub struct FrameReader<S> {
+pub struct FrameReader<S = TlsStream<TcpStream>> {
     stream: SplitStream<Framed<S, LengthDelimitedCodec>>,
     limit: usize,
 }
@@ -158,7 +160,7 @@ impl<S> fmt::Debug for FrameReader<S> {
 }
 
 /// The writing half of [`Frames`].
-pub struct FrameWriter<S> {
+pub struct FrameWriter<S = TlsStream<TcpStream>> {
     sink: SplitSink<Framed<S, LengthDelimitedCodec>, Bytes>,
     limit: usize,
 }

@@ -15,6 +15,6 @@ mod frames;
 mod listener;
 pub mod messages;
 
-pub use connection::{Connection, DialError, Stream};
+pub use connection::{Connection, DialError};
 pub use frames::{FrameError, FrameReader, FrameWriter, Frames};
 pub use listener::{Accepted, Listener, ListenerHandle, ListenerStats};

@@ -5,7 +5,9 @@
 //! | [`server_config`] | node certificate | clients of this cluster, and clients without a certificate |
 //! | [`client_config`] | node certificate | managers of this cluster |
 //! | [`client_config_anonymous`] | nothing | managers of the given root |
-//! | [`client_config_trusting_anyone_to_fetch_the_root`] | nothing | anyone: the digest decides afterwards |
+//!
+//! A fourth one, for [`Connection::dial_unverified`](crate::rpc::Connection::dial_unverified), trusts anyone and
+//! stays inside the crate.
 //!
 //! No session is ever resumed: a resumed one would carry the identity of a certificate that has since expired
 //! or changed its role. A renewed certificate needs a new configuration
@@ -85,10 +87,7 @@ pub fn client_config_anonymous(ca_pem: &str) -> Result<Arc<ClientConfig>, TlsErr
 
 /// Accepts **any** server certificate. For one use: downloading a root certificate whose digest is compared
 /// with the join token's afterwards, as [`join::fetch_and_check_ca`](super::join::fetch_and_check_ca) does.
-///
-/// # Errors
-/// None in practice: the protocol version is always supported.
-pub fn client_config_trusting_anyone_to_fetch_the_root() -> Result<Arc<ClientConfig>, TlsError> {
+pub(crate) fn client_config_trusting_anyone_to_fetch_the_root() -> Result<Arc<ClientConfig>, TlsError> {
     let config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
@@ -301,9 +300,9 @@ fn roots(ca_pem: &str) -> Result<Arc<RootCertStore>, TlsError> {
     if roots.is_empty() { Err(TlsError::Root) } else { Ok(Arc::new(roots)) }
 }
 
-type ChainAndKey = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
-fn chain_and_key(identity: &NodeIdentity) -> Result<ChainAndKey, TlsError> {
+fn chain_and_key(
+    identity: &NodeIdentity,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
     let chain = CertificateDer::pem_slice_iter(identity.cert_pem().as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| TlsError::Node)?;

@@ -91,9 +91,8 @@ impl FromStr for JoinToken {
             return Err(TokenError);
         }
         let parts: Vec<&str> = text.split('-').collect();
-        let (digest, secret) = match parts.as_slice() {
-            [PREFIX, "1", digest, secret] | [PREFIX, "2", "0", digest, secret] => (digest, secret),
-            _ => return Err(TokenError),
+        let ([PREFIX, "1", digest, secret] | [PREFIX, "2", "0", digest, secret]) = parts.as_slice() else {
+            return Err(TokenError);
         };
         if digest.len() != DIGEST_LEN || secret.len() != SECRET_LEN {
             return Err(TokenError);
