@@ -1,0 +1,360 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use overlay_core::MacAddr;
+
+use super::observed::{ObservedKind, ObservedLink, ObservedPeer};
+use super::{Change, Desired, FdbEntry, Link, LinkKind, LinkName, Observed, Op, Peer, Place, Route, Vxlan};
+
+/// The steps from `observed` to `desired`; none if they agree.
+///
+/// They are ordered: what is new is made before what is old goes. The exception is a link that cannot become what it
+/// should be (a tunnel with another VNI or source): it is removed first, together with any tunnel of ours that holds a
+/// wanted VNI, and then made anew.
+///
+/// One case needs two rounds: when the kernel removes with an address more than was asked for. The next one heals it.
+#[must_use]
+pub fn diff(observed: &Observed, desired: &Desired) -> Vec<Op> {
+    let mut plan = Plan::default();
+    let removed = plan.clear_the_way(observed, desired);
+    let left = without(observed, &removed);
+    for (name, link) in &desired.links {
+        plan.link(&left, name, link);
+    }
+    plan.neighbours(&left, desired);
+    plan.fdb(&left, desired);
+    plan.routes(&Place::Here, &left.routes, &desired.routes);
+    plan.rules(&left, desired);
+    plan.sysctls(&left, desired);
+    plan.surplus_links(&left, desired);
+    plan.steps.sort_by_key(|(phase, _)| *phase);
+    plan.steps.into_iter().map(|(_, op)| op).collect()
+}
+
+/// The order of the steps.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Phase {
+    ClearTheWay,
+    CreateBridge,
+    CreateLink,
+    Sysctl,
+    Properties,
+    AddAddress,
+    Up,
+    DeleteAddress,
+    Neighbour,
+    Fdb,
+    RouteOnLink,
+    RouteVia,
+    AddRule,
+    DeleteRule,
+    DeleteRoute,
+    DeleteEntry,
+    DeleteLink,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    steps: Vec<(Phase, Op)>,
+}
+
+/// What the near end, the far end and other links have in common.
+struct Settings<'a> {
+    mac: Option<MacAddr>,
+    mtu: Option<u32>,
+    addresses: &'a BTreeSet<IpNet>,
+    up: bool,
+    /// Somebody else's: what is not desired stays.
+    shared: bool,
+}
+
+impl Plan {
+    fn push(&mut self, phase: Phase, place: &Place, change: Change) {
+        self.steps.push((phase, Op { place: place.clone(), change }));
+    }
+
+    fn here(&mut self, phase: Phase, change: Change) {
+        self.push(phase, &Place::Here, change);
+    }
+
+    /// Removes links that cannot stay while others are made. Returns their names.
+    fn clear_the_way(&mut self, observed: &Observed, desired: &Desired) -> BTreeSet<LinkName> {
+        let wrong = |name: &LinkName, link: &ObservedLink| match desired.links.get(name) {
+            Some(wanted) => !can_become(link, wanted),
+            None => false,
+        };
+        let mut removed: BTreeSet<LinkName> = observed
+            .links
+            .iter()
+            .filter(|(name, link)| wrong(name, link))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let made: Vec<&Vxlan> = desired
+            .links
+            .iter()
+            .filter(|(name, _)| !observed.links.contains_key(*name) || removed.contains(*name))
+            .filter_map(|(_, link)| if let LinkKind::Vxlan(vxlan) = &link.kind { Some(vxlan) } else { None })
+            .collect();
+        for (name, link) in &observed.links {
+            let ObservedKind::Vxlan(held) = &link.kind else { continue };
+            let taken = made.iter().any(|vxlan| Some(vxlan.vni) == held.vni && vxlan.port == held.port);
+            if taken && !desired.links.contains_key(name) {
+                removed.insert(name.clone());
+            }
+        }
+        for name in &removed {
+            self.here(Phase::ClearTheWay, Change::DeleteLink { name: name.clone() });
+        }
+        removed
+    }
+
+    fn link(&mut self, left: &Observed, name: &LinkName, link: &Link) {
+        let found = left.links.get(name);
+        let existing = link.kind == LinkKind::Existing;
+        if found.is_none() && !existing {
+            let phase = if link.kind == LinkKind::Bridge { Phase::CreateBridge } else { Phase::CreateLink };
+            self.here(phase, Change::CreateLink { name: name.clone(), link: link.clone() });
+        }
+        let none = BTreeSet::new();
+        // A link that was just made has what its creation gave it; an existing one that is missing has nothing.
+        let (mac, mtu) = if existing { (None, None) } else { (link.mac, link.mtu) };
+        let before =
+            found.map_or(Settings { mac, mtu, addresses: &none, up: false, shared: existing }, |found| {
+                Settings {
+                    mac: found.mac,
+                    mtu: Some(found.mtu),
+                    addresses: &found.addresses,
+                    up: found.up,
+                    shared: existing,
+                }
+            });
+        let (mac, mtu, up) = (link.mac, link.mtu, link.up);
+        let after = Settings { mac, mtu, addresses: &link.addresses, up, shared: existing };
+        self.settings(&Place::Here, name, &before, &after);
+
+        let master = found.and_then(|found| found.master.as_ref());
+        if master != link.master.as_ref() && !(existing && link.master.is_none()) {
+            let change = Change::SetMaster { name: name.clone(), master: link.master.clone() };
+            self.here(Phase::Properties, change);
+        }
+        if let Some(ObservedLink { kind: ObservedKind::Bridge { plain: false }, .. }) = found
+            && link.kind == LinkKind::Bridge
+        {
+            self.here(Phase::Properties, Change::SimplifyBridge { name: name.clone() });
+        }
+        if let LinkKind::Veth(peer) = &link.kind {
+            let found = found.and_then(|found| {
+                if let ObservedKind::Veth { peer } = &found.kind { peer.as_ref() } else { None }
+            });
+            self.peer(peer, found);
+        }
+    }
+
+    fn peer(&mut self, peer: &Peer, found: Option<&ObservedPeer>) {
+        let place = Place::There(peer.netns.clone());
+        let (no_addresses, no_routes) = (BTreeSet::new(), BTreeSet::new());
+        let made =
+            Settings { mac: peer.mac, mtu: peer.mtu, addresses: &no_addresses, up: false, shared: false };
+        let before = found.map_or(made, |found| Settings {
+            mac: found.mac,
+            mtu: Some(found.mtu),
+            addresses: &found.addresses,
+            up: found.up,
+            shared: false,
+        });
+        let (mac, mtu) = (peer.mac, peer.mtu);
+        let after = Settings { mac, mtu, addresses: &peer.addresses, up: true, shared: false };
+        self.settings(&place, &peer.name, &before, &after);
+
+        let through = |route: &Route| Route { dev: Some(peer.name.clone()), ..route.clone() };
+        let routes = peer.routes.iter().map(through).collect();
+        self.routes(&place, found.map_or(&no_routes, |found| &found.routes), &routes);
+    }
+
+    fn settings(&mut self, place: &Place, name: &LinkName, before: &Settings<'_>, after: &Settings<'_>) {
+        if let Some(mac) = after.mac.filter(|_| before.mac != after.mac) {
+            self.push(Phase::Properties, place, Change::SetMac { name: name.clone(), mac });
+        }
+        if let Some(mtu) = after.mtu.filter(|_| before.mtu != after.mtu) {
+            self.push(Phase::Properties, place, Change::SetMtu { name: name.clone(), mtu });
+        }
+        if before.up != after.up {
+            self.push(Phase::Up, place, Change::SetUp { name: name.clone(), up: after.up });
+        }
+        for address in after.addresses.difference(before.addresses) {
+            let change = Change::AddAddress { dev: name.clone(), address: *address };
+            self.push(Phase::AddAddress, place, change);
+        }
+        if after.shared {
+            return;
+        }
+        let surplus: Vec<IpNet> =
+            before.addresses.difference(after.addresses).filter(|net| !is_link_local(net)).copied().collect();
+        for address in &surplus {
+            let change = Change::DeleteAddress { dev: name.clone(), address: *address };
+            self.push(Phase::DeleteAddress, place, change);
+        }
+        // With the first address of a network the kernel removes the later ones: put them back.
+        let network = |net: &IpNet| net.trunc();
+        for address in after.addresses {
+            if surplus.iter().any(|gone| network(gone) == network(address)) {
+                let change = Change::AddAddress { dev: name.clone(), address: *address };
+                self.push(Phase::DeleteAddress, place, change);
+            }
+        }
+    }
+
+    fn neighbours(&mut self, left: &Observed, desired: &Desired) {
+        for (key, mac) in &desired.neighbours {
+            if left.neighbours.get(key) != Some(mac) {
+                self.here(Phase::Neighbour, Change::SetNeighbour { key: key.clone(), mac: *mac });
+            }
+        }
+        for key in left.neighbours.keys() {
+            if !desired.neighbours.contains_key(key) && stays(desired, &key.dev) {
+                self.here(Phase::DeleteEntry, Change::DeleteNeighbour { key: key.clone() });
+            }
+        }
+    }
+
+    fn fdb(&mut self, left: &Observed, desired: &Desired) {
+        let wanted: BTreeSet<FdbEntry> = desired.fdb.iter().map(|entry| as_shown(desired, entry)).collect();
+        let set: Vec<&FdbEntry> = wanted.difference(&left.fdb).collect();
+        let replaced: BTreeSet<(&LinkName, MacAddr)> = set
+            .iter()
+            .filter(|entry| has_one_target(entry.mac))
+            .map(|entry| (&entry.dev, entry.mac))
+            .collect();
+        for entry in left.fdb.difference(&wanted) {
+            if !replaced.contains(&(&entry.dev, entry.mac)) && stays(desired, &entry.dev) {
+                self.here(Phase::DeleteEntry, Change::DeleteFdb { entry: entry.clone() });
+            }
+        }
+        for entry in set {
+            self.here(Phase::Fdb, Change::SetFdb { entry: entry.clone() });
+        }
+    }
+
+    fn routes(&mut self, place: &Place, before: &BTreeSet<Route>, after: &BTreeSet<Route>) {
+        let mut found: BTreeMap<(u32, IpNet), Vec<&Route>> = BTreeMap::new();
+        for route in before {
+            found.entry((route.table, route.dest)).or_default().push(route);
+        }
+        for route in after {
+            let same_dest = found.remove(&(route.table, route.dest.trunc())).unwrap_or_default();
+            if same_dest.iter().any(|there| is_same_route(there, route)) {
+                for there in same_dest.into_iter().filter(|there| !is_same_route(there, route)) {
+                    self.push(Phase::DeleteRoute, place, Change::DeleteRoute { route: there.clone() });
+                }
+            } else {
+                let phase = if route.via.is_none() { Phase::RouteOnLink } else { Phase::RouteVia };
+                self.push(phase, place, Change::SetRoute { route: route.clone() });
+            }
+        }
+        for route in found.into_values().flatten() {
+            self.push(Phase::DeleteRoute, place, Change::DeleteRoute { route: route.clone() });
+        }
+    }
+
+    fn rules(&mut self, left: &Observed, desired: &Desired) {
+        let mut found = BTreeSet::new();
+        for rule in &left.rules {
+            let again = !found.insert(rule);
+            if again || !desired.rules.contains(rule) {
+                self.here(Phase::DeleteRule, Change::DeleteRule { rule: rule.clone() });
+            }
+        }
+        for rule in desired.rules.iter().filter(|rule| !found.contains(rule)) {
+            self.here(Phase::AddRule, Change::AddRule { rule: rule.clone() });
+        }
+    }
+
+    fn sysctls(&mut self, left: &Observed, desired: &Desired) {
+        for (name, value) in &desired.sysctls {
+            if left.sysctls.get(name) != Some(value) {
+                let change = Change::SetSysctl { name: name.clone(), value: value.clone() };
+                self.here(Phase::Sysctl, change);
+            }
+        }
+    }
+
+    fn surplus_links(&mut self, left: &Observed, desired: &Desired) {
+        for name in left.links.keys().filter(|name| !desired.links.contains_key(*name)) {
+            self.here(Phase::DeleteLink, Change::DeleteLink { name: name.clone() });
+        }
+    }
+}
+
+/// Whether `link` is of the wanted sort; what else differs can be changed while it stays.
+fn can_become(link: &ObservedLink, wanted: &Link) -> bool {
+    match (&link.kind, &wanted.kind) {
+        (_, LinkKind::Existing) | (ObservedKind::Bridge { .. }, LinkKind::Bridge) => true,
+        (ObservedKind::Vxlan(is), LinkKind::Vxlan(wanted)) => {
+            is.vni == Some(wanted.vni)
+                && is.local == Some(wanted.local)
+                && is.port == wanted.port
+                && is.proxy == wanted.proxy
+                && is.checksums
+                && !is.learning
+        }
+        (ObservedKind::Veth { peer: Some(peer) }, LinkKind::Veth(wanted)) => {
+            peer.netns == wanted.netns && peer.name == wanted.name
+        }
+        (
+            ObservedKind::Bridge { .. }
+            | ObservedKind::Vxlan(_)
+            | ObservedKind::Veth { .. }
+            | ObservedKind::Other(_),
+            LinkKind::Bridge | LinkKind::Vxlan(_) | LinkKind::Veth(_),
+        ) => false,
+    }
+}
+
+/// What the kernel leaves when those links go.
+fn without(observed: &Observed, removed: &BTreeSet<LinkName>) -> Observed {
+    let mut left = observed.clone();
+    if removed.is_empty() {
+        return left;
+    }
+    left.links.retain(|name, _| !removed.contains(name));
+    for link in left.links.values_mut() {
+        link.master = link.master.take().filter(|master| !removed.contains(master));
+    }
+    left.neighbours.retain(|key, _| !removed.contains(&key.dev));
+    left.fdb.retain(|entry| !removed.contains(&entry.dev));
+    left.routes.retain(|route| route.dev.as_ref().is_none_or(|dev| !removed.contains(dev)));
+    left.sysctls.retain(|name, _| !name.split(['/', '.']).any(|part| removed.contains(part)));
+    left
+}
+
+/// Entries on a link that goes need no removal of their own.
+fn stays(desired: &Desired, dev: &LinkName) -> bool {
+    desired.links.contains_key(dev)
+}
+
+/// The kernel does not show the VNI of an entry if it is that of the device.
+fn as_shown(desired: &Desired, entry: &FdbEntry) -> FdbEntry {
+    let mut shown = entry.clone();
+    if let Some(Link { kind: LinkKind::Vxlan(vxlan), .. }) = desired.links.get(&entry.dev) {
+        shown.vni = shown.vni.filter(|vni| *vni != vxlan.vni);
+    }
+    shown
+}
+
+/// Whether the kernel keeps one tunnel end for `mac`; else it keeps a list.
+pub(super) fn has_one_target(mac: MacAddr) -> bool {
+    mac != MacAddr::ZERO && !mac.is_multicast()
+}
+
+/// Whether the kernel shows `wanted` as `there`: it fills in the device if none was named.
+fn is_same_route(there: &Route, wanted: &Route) -> bool {
+    there.via == wanted.via
+        && (wanted.dev.is_none() || there.dev == wanted.dev)
+        && there.onlink == (wanted.onlink && wanted.via.is_some())
+        && there.src == wanted.src
+}
+
+fn is_link_local(net: &IpNet) -> bool {
+    matches!(net.addr(), IpAddr::V6(addr) if addr.is_unicast_link_local())
+}
