@@ -1,0 +1,51 @@
+//! nf_tables from Rust: desired tables in, one atomic transaction out. No `nft` binary.
+//!
+//! ```text
+//!   Ruleset (desired) ───────────────┐
+//!                                    ▼
+//!   kernel ── observe ──▶ Observed ─ plan ─▶ Batch ── apply ──▶ kernel
+//!                                    │         all of it, or nothing and the operation that failed
+//!                                    └ pure: lower (types, registers, protocol checks), then the difference
+//! ```
+//!
+//! Every table that we make carries its owner's name, every set and rule a fingerprint, so the state in the
+//! kernel is all that a restarted process needs. Tables of others are never touched.
+//!
+//! | here | in `nft`'s language |
+//! |---|---|
+//! | `.when(Field::TcpDestination, 80_u16)` | `tcp dport 80` |
+//! | `.when_any(Field::CtState, Field::NEW)` | `ct state new` |
+//! | `.set(Target::Mark, Expr::spread(Spread::hash(..), ..))` | `meta mark set jhash … map {…}` |
+//! | `Stmt::Update { set, key, value, .. }` | `update @set { key : value }` |
+//! | `Stmt::DestinationNat(NatTo::sockets(..))` | `dnat ip addr . port to numgen inc mod … map {…}` |
+//! | `Stmt::Forward { device }` | `fwd to device` |
+
+mod batch;
+mod channel;
+mod error;
+mod expr;
+mod field;
+mod fingerprint;
+mod lower;
+mod model;
+mod observe;
+mod plan;
+mod rule;
+mod socket;
+mod value;
+mod wire;
+
+pub use batch::{Batch, Op};
+pub use error::NftError;
+pub use field::{Field, Target};
+pub use lower::LowerError;
+pub use model::{
+    BaseChain, Chain, ChainKind, Elem, Family, Hook, Policy, Ruleset, Set, SetData, Table, TableKey,
+};
+pub use observe::Observed;
+pub use plan::{PlanError, plan};
+pub use rule::{
+    Compare, Expr, KeySet, NatTo, Reject, Rule, Spread, Stmt, UpdateOp, ValueMap, Verdict, VerdictMap,
+};
+pub use socket::{Nft, Report};
+pub use value::{Type, Value, ValueError};
