@@ -88,9 +88,11 @@ impl Ipam {
                 addrs.push(space.addr(choice.offset));
             }
         }
-        self.generation += 1;
+        self.generation = self.generation.saturating_add(1);
         network.grants.insert(want.owner.clone(), Grant { generation: self.generation, addrs });
-        self.owners.entry(want.owner.clone()).or_default().insert(want.network.clone());
+        // the key that is stored already: all leases share its text
+        let key = self.networks.get_key_value(&want.network).map_or(&want.network, |(key, _)| key);
+        self.owners.entry(want.owner.clone()).or_default().insert(key.clone());
     }
 
     fn draft<'s, 'w>(&self, space: &'s Space, now_ms: u64) -> Draft<'s, 'w> {

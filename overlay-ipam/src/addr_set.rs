@@ -22,8 +22,9 @@ pub struct AddrSet {
 }
 
 impl AddrSet {
-    /// An empty set that can hold `0..=last`.
+    /// An empty set that can hold `0..=last`; `u128::MAX` itself is one too many and left out.
     pub fn new(last: u128) -> Self {
+        let last = last.min(u128::MAX - 1);
         let bits = match u16::try_from(last) {
             Ok(last) => Bits::Dense(Bitmap::new(last)),
             Err(_) => Bits::Sparse(Ranges::default()),
@@ -36,7 +37,7 @@ impl AddrSet {
         self.last
     }
 
-    /// How many numbers are present. Saturates in a full set of 2¹²⁸.
+    /// How many numbers are present.
     pub fn count(&self) -> u128 {
         match &self.bits {
             Bits::Dense(bitmap) => bitmap.count().into(),

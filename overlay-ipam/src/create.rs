@@ -49,7 +49,7 @@ impl Ipam {
             }
             self.pool.claim(subnet.net);
         }
-        self.generation += 1;
+        self.generation = self.generation.saturating_add(1);
         let generation = self.generation;
         let grants =
             draft.fixed.into_iter().map(|(owner, addrs)| (owner, Grant { generation, addrs })).collect();
@@ -71,7 +71,7 @@ impl Ipam {
         avoid.extend(draft.subnets.iter().map(|subnet| subnet.net));
         let (family, len) = match request.subnet {
             None => (request.family(), None),
-            Some(any) if any.addr().is_unspecified() => {
+            Some(any) if any.network().is_unspecified() => {
                 (Some(Family::of(any)), Some(any.prefix_len()).filter(|len| *len > 0))
             }
             Some(given) => {

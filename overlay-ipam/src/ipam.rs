@@ -183,6 +183,11 @@ impl Ipam {
         spaces.iter().find_map(|space| space.holders.get(&space.offset(addr)?))
     }
 
+    /// Who has leases anywhere, without gateways and auxiliary addresses: what to compare with what exists.
+    pub fn owners(&self) -> impl Iterator<Item = &Owner> {
+        self.owners.keys()
+    }
+
     /// How full each subnet of a network is, as of the last command.
     pub fn usage(&self, network: &NetworkKey) -> Vec<Usage> {
         let spaces = self.networks.get(network).map_or(&[][..], |network| &network.spaces);
