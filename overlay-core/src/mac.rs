@@ -107,4 +107,4 @@ impl FromStr for MacAddr {
     }
 }
 
-crate::serde_through_text!(MacAddr);
+crate::text::serde_through_text!(MacAddr);

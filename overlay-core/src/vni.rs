@@ -89,4 +89,4 @@ impl FromStr for Vni {
     }
 }
 
-crate::serde_through_text!(Vni);
+crate::text::serde_through_text!(Vni);

@@ -32,7 +32,7 @@ pub use ipv4::{Ipv4Error, Ipv4Header, Ipv4Packet};
 pub use ipv6::{Ipv6Error, Ipv6Header, Ipv6Packet};
 pub use ndp::{NdpError, NeighbourAdvertisement, NeighbourSolicitation};
 pub use udp::{UdpDatagram, UdpError, UdpHeader};
-pub use vxlan::{VxlanError, VxlanHeader, VxlanPacket};
+pub use vxlan::{VXLAN_PORT, VxlanError, VxlanHeader, VxlanPacket};
 
 /// The protocol numbers of the packet path ([IANA]).
 ///

@@ -1,5 +1,10 @@
 use crate::Vni;
 
+/// The UDP port that IANA assigned to VXLAN ([RFC 7348 §5]).
+///
+/// [RFC 7348 §5]: https://www.rfc-editor.org/rfc/rfc7348#section-5
+pub const VXLAN_PORT: u16 = 4789;
+
 /// What a VXLAN header says ([RFC 7348 §5]).
 ///
 /// ```text

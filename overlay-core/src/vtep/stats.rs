@@ -1,0 +1,93 @@
+use std::fmt;
+
+/// Why a frame was dropped.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum Discard {
+    /// No network has the port that sent the frame.
+    UnknownPort,
+    /// This host does not take part in the network.
+    UnknownNetwork,
+    /// The host that sent the datagram does not take part in the network.
+    ForeignSource,
+    /// The bytes are not what they promise to be.
+    Malformed,
+    /// The sender uses an address that is someone else's.
+    Spoofed,
+    /// No one has the destination's MAC address.
+    UnknownStation,
+    /// No one has the IP address that was asked for.
+    UnknownNeighbour,
+    /// A station announced or checked its own address; everyone knows it already.
+    Announcement,
+    /// The frame is for a group, and the network does not flood or has no one else.
+    Group,
+    /// The frame would go back to where it came from.
+    Hairpin,
+}
+
+/// What a [`Vtep`](crate::Vtep) decided, in frames.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Handed to ports of this host.
+    pub delivered: u64,
+    /// Sent to one other host.
+    pub sent: u64,
+    /// Copied to everyone.
+    pub flooded: u64,
+    /// Questions answered on the spot.
+    pub answered: u64,
+    dropped: [u64; Discard::ALL.len()],
+}
+
+impl Discard {
+    /// Every reason.
+    pub const ALL: [Self; 10] = [
+        Self::UnknownPort,
+        Self::UnknownNetwork,
+        Self::ForeignSource,
+        Self::Malformed,
+        Self::Spoofed,
+        Self::UnknownStation,
+        Self::UnknownNeighbour,
+        Self::Announcement,
+        Self::Group,
+        Self::Hairpin,
+    ];
+}
+
+impl fmt::Display for Discard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownPort => "unknown port",
+            Self::UnknownNetwork => "unknown network",
+            Self::ForeignSource => "foreign source",
+            Self::Malformed => "malformed",
+            Self::Spoofed => "spoofed",
+            Self::UnknownStation => "unknown station",
+            Self::UnknownNeighbour => "unknown neighbour",
+            Self::Announcement => "announcement",
+            Self::Group => "group",
+            Self::Hairpin => "hairpin",
+        })
+    }
+}
+
+impl Stats {
+    /// Frames dropped for one reason.
+    #[must_use]
+    pub fn dropped(&self, reason: Discard) -> u64 {
+        self.dropped.get(reason as usize).copied().unwrap_or(0)
+    }
+
+    /// Frames dropped, by reason; all reasons are listed.
+    pub fn drops(&self) -> impl Iterator<Item = (Discard, u64)> {
+        Discard::ALL.into_iter().map(|reason| (reason, self.dropped(reason)))
+    }
+
+    pub(super) fn count(&mut self, reason: Discard) {
+        if let Some(count) = self.dropped.get_mut(reason as usize) {
+            *count += 1;
+        }
+    }
+}
