@@ -121,6 +121,9 @@ impl Consensus {
         self.applied_bytes = 0;
         let id = self.persist(Some(snapshot), first, Vec::new());
         self.outstanding.push_back(Outstanding { id, ready: None, messages: Vec::new(), restore: None });
+        if self.is_leader() {
+            self.node.raft.bcast_append(); // somebody may have waited for it
+        }
     }
 
     fn persist(&mut self, snapshot: Option<Snapshot>, first: u64, entries: Vec<Entry>) -> PersistId {
@@ -231,7 +234,10 @@ impl Consensus {
     fn take_snapshot_if_due(&mut self) {
         let index = self.applied;
         let grown = index.saturating_sub(self.snapshot_index());
-        let due = grown >= self.config.snapshot_every.max(1) || self.applied_bytes >= SNAPSHOT_BYTES;
+        // A new member can only start from a snapshot that knows of it.
+        let known = self.node.store().snapshot().map(|s| &s.membership);
+        let stale = known.is_some_and(|membership| *membership != self.membership);
+        let due = stale || grown >= self.config.snapshot_every.max(1) || self.applied_bytes >= SNAPSHOT_BYTES;
         if !due || grown == 0 || index < self.snapshot_floor || self.snapshotting.is_some() || self.retired {
             return;
         }

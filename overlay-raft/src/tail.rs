@@ -167,9 +167,11 @@ impl Storage for Tail {
         Ok(self.last())
     }
 
-    fn snapshot(&self, _: u64, _: u64) -> raft::Result<eraftpb::Snapshot> {
+    /// One that its receiver is part of; it refuses others.
+    fn snapshot(&self, _: u64, to: u64) -> raft::Result<eraftpb::Snapshot> {
         let unavailable = StorageError::SnapshotTemporarilyUnavailable;
-        let snapshot = self.snapshot.as_ref().ok_or(unavailable)?;
+        let knows = |s: &&Snapshot| s.membership.members.keys().any(|id| id.get() == to);
+        let snapshot = self.snapshot.as_ref().filter(knows).ok_or(unavailable)?;
         snapshot_to_raft(image(snapshot)).map_err(|_| StorageError::SnapshotTemporarilyUnavailable.into())
     }
 }
