@@ -1,0 +1,183 @@
+//! Addresses: the glue to the allocator.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use overlay_core::MacAddr;
+use overlay_ipam::{Command as IpamCommand, Denied, Granted, Lease, NetworkKey, Owner, OwnerKey, Want};
+
+use crate::object::{Attachment, Network, Service, VirtualIp};
+use crate::spec::EndpointMode;
+use crate::{NetworkId, NodeId, ServiceId, State, TaskId};
+
+impl State {
+    /// Takes addresses, all or none. Who has them already keeps them.
+    pub(super) fn acquire(&mut self, wants: Vec<Want>) -> Result<Vec<Lease>, Denied> {
+        if wants.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.ipam.apply(self.now.as_millis(), &IpamCommand::Acquire { wants })? {
+            Granted::Leases(leases) => Ok(leases),
+            Granted::Network(_) | Granted::Done => Ok(Vec::new()),
+        }
+    }
+
+    /// Frees what the owner has in one network.
+    pub(super) fn release(&mut self, network: NetworkId, owner: Owner) {
+        let network = network_key(network);
+        if let Some(lease) = self.ipam.lease(&network, &owner) {
+            let command = IpamCommand::Release { network, owner, generation: lease.generation };
+            let _ = self.ipam.apply(self.now.as_millis(), &command); // never refused
+        }
+    }
+
+    /// Frees what the owner has in all networks.
+    pub(super) fn release_all(&mut self, owner: Owner) {
+        let _ = self.ipam.apply(self.now.as_millis(), &IpamCommand::ReleaseOwner { owner }); // never refused
+    }
+
+    /// The virtual addresses that the service should have, ingress first.
+    pub(super) fn vip_wants(&self, service: &Service) -> Vec<Want> {
+        if service.spec.endpoint().mode() == EndpointMode::Dnsrr {
+            return Vec::new();
+        }
+        let owner = vip_owner(service.id);
+        let wants = task_networks(self, service).into_iter().map(|(network, _)| network);
+        wants
+            .map(|network| Want { network: network_key(network), owner: owner.clone(), prefer: None })
+            .collect()
+    }
+
+    /// Gives a node its own address in networks where it has none yet.
+    pub(super) fn attach_node(&mut self, node: NodeId, networks: &[NetworkId]) -> Result<bool, Denied> {
+        let Some(known) = self.nodes.get(&node) else { return Ok(false) };
+        let missing = networks.iter().filter(|network| !known.attachments.contains_key(network));
+        let owner = node_owner(node);
+        let want =
+            |network: &NetworkId| Want { network: network_key(*network), owner: owner.clone(), prefer: None };
+        let wants: Vec<Want> = missing.map(want).collect();
+        if wants.is_empty() {
+            return Ok(false);
+        }
+        let leases = self.acquire(wants)?;
+        let now = self.now;
+        let index = self.index;
+        if let Some(known) = self.nodes.get_mut(&node) {
+            for network in networks {
+                let addresses = addresses_in(&leases, *network);
+                if !addresses.is_empty() {
+                    known.attachments.insert(*network, addresses);
+                }
+            }
+            known.meta.touch(index, now);
+        }
+        Ok(true)
+    }
+
+    /// Takes a node's own address in networks other than ingress where no task of it is left.
+    pub(super) fn detach_node(&mut self, node: NodeId) -> bool {
+        let Some(known) = self.nodes.get(&node) else { return false };
+        let ingress = ingress_of(self).map(|network| network.id);
+        let used = |network: NetworkId| {
+            let here = self.tasks.values().filter(|task| task.node_id == Some(node) && !task.has_ended());
+            here.into_iter().any(|task| task.attachment(network).is_some())
+        };
+        let attached = known.attachments.keys().copied();
+        let idle: Vec<NetworkId> =
+            attached.filter(|network| Some(*network) != ingress && !used(*network)).collect();
+        for network in &idle {
+            self.release(*network, node_owner(node));
+            if let Some(known) = self.nodes.get_mut(&node) {
+                known.attachments.remove(network);
+                known.meta.touch(self.index, self.now);
+            }
+        }
+        !idle.is_empty()
+    }
+}
+
+/// The network of the routing mesh.
+pub(crate) fn ingress_of(state: &State) -> Option<&Network> {
+    state.networks.values().find(|network| network.is_ingress())
+}
+
+/// The addresses that a task of the service needs.
+pub(crate) fn task_wants(state: &State, service: &Service, task: TaskId) -> Vec<Want> {
+    let owner = task_owner(task);
+    let networks = task_networks(state, service).into_iter();
+    networks
+        .map(|(network, _)| Want { network: network_key(network), owner: owner.clone(), prefer: None })
+        .collect()
+}
+
+/// The networks of a service's tasks with the aliases there: ingress first if a port is published through the mesh.
+pub(super) fn task_networks(state: &State, service: &Service) -> Vec<(NetworkId, Vec<String>)> {
+    let mut networks = Vec::new();
+    if service.spec.endpoint().ingress_ports().next().is_some() {
+        networks.extend(ingress_of(state).map(|ingress| (ingress.id, Vec::new())));
+    }
+    for target in service.spec.task_networks() {
+        match target.target.parse::<NetworkId>() {
+            Ok(id) if state.networks.contains_key(&id) && !networks.iter().any(|(known, _)| *known == id) => {
+                networks.push((id, target.aliases.clone()));
+            }
+            Ok(_) | Err(_) => {} // removed in the meantime
+        }
+    }
+    networks
+}
+
+/// Sorts the leases of a task by network.
+pub(super) fn attachments(networks: &[(NetworkId, Vec<String>)], leases: &[Lease]) -> Vec<Attachment> {
+    let attach = |(network, aliases): &(NetworkId, Vec<String>)| {
+        let addresses = addresses_in(leases, *network);
+        let mac = mac_of(addresses.first()?.addr());
+        Some(Attachment { network_id: *network, addresses, mac, aliases: aliases.clone() })
+    };
+    networks.iter().filter_map(attach).collect()
+}
+
+/// The virtual addresses among leases, in their order.
+pub(super) fn virtual_ips(state: &State, leases: &[Lease]) -> Vec<VirtualIp> {
+    let vip = |lease: &Lease| {
+        let network: NetworkId = lease.network.as_str().parse().ok()?;
+        state.networks.contains_key(&network).then_some(VirtualIp { network, addr: net_of(lease) })
+    };
+    leases.iter().filter_map(vip).collect()
+}
+
+pub(super) fn network_key(network: NetworkId) -> NetworkKey {
+    NetworkKey::new(network.as_str())
+}
+
+pub(super) fn vip_owner(service: ServiceId) -> Owner {
+    Owner::Vip(OwnerKey::new(service.as_str()))
+}
+
+pub(super) fn node_owner(node: NodeId) -> Owner {
+    Owner::Lb(OwnerKey::new(node.as_str()))
+}
+
+pub(super) fn task_owner(task: TaskId) -> Owner {
+    Owner::Task(OwnerKey::new(task.as_str()))
+}
+
+fn addresses_in(leases: &[Lease], network: NetworkId) -> Vec<IpNet> {
+    let here = leases.iter().filter(|lease| lease.network.as_str() == network.as_str());
+    here.map(net_of).collect()
+}
+
+fn net_of(lease: &Lease) -> IpNet {
+    IpNet::new(lease.addr, lease.prefix_len).unwrap_or_else(|_| IpNet::from(lease.addr))
+}
+
+/// 02:42 and the IPv4 address, or the last four bytes of the IPv6 one.
+fn mac_of(addr: IpAddr) -> MacAddr {
+    match addr {
+        IpAddr::V4(v4) => MacAddr::from_ipv4(v4),
+        IpAddr::V6(v6) => {
+            let [.., a, b, c, d] = v6.octets();
+            MacAddr::new([0x02, 0x42, a, b, c, d])
+        }
+    }
+}
