@@ -178,7 +178,7 @@ fn judge_frame<'a>(
 ) -> Result<Verdict<'a>, Discard> {
     let vni = *ports.get(&port).ok_or(Discard::UnknownPort)?;
     let table = networks.get(&vni).ok_or(Discard::UnknownNetwork)?;
-    let ethernet = EthernetFrame::parse(frame).map_err(|_| Discard::Malformed)?;
+    let ethernet = untagged(frame)?;
     if table.station(ethernet.header.source) != Some(&Location::Port(port)) {
         return Err(Discard::Spoofed);
     }
@@ -214,7 +214,7 @@ fn judge_datagram<'a>(
     if !table.allows(from) {
         return Err(Discard::ForeignSource);
     }
-    let ethernet = EthernetFrame::parse(packet.frame).map_err(|_| Discard::Malformed)?;
+    let ethernet = untagged(packet.frame)?;
     if let Some(Location::Port(_)) = table.station(ethernet.header.source) {
         return Err(Discard::Spoofed);
     }
@@ -230,6 +230,11 @@ fn judge_datagram<'a>(
         // What came through the tunnel never goes back into it: that could go on for ever.
         Location::Endpoint(_) => Err(Discard::Hairpin),
     }
+}
+
+fn untagged(frame: &[u8]) -> Result<EthernetFrame<'_>, Discard> {
+    let ethernet = EthernetFrame::parse(frame).map_err(|_| Discard::Malformed)?;
+    if ethernet.header.ethertype == EtherType::VLAN { Err(Discard::Tagged) } else { Ok(ethernet) }
 }
 
 /// The reply to a question about a neighbour, if the frame asks one.

@@ -105,6 +105,14 @@ fn only_hosts_of_the_network_may_send_into_it() {
 }
 
 #[test]
+fn a_network_is_one_vlan() {
+    let tagged = framed(mac(A), mac(C), EtherType::VLAN, &[0, 7, 8, 0]);
+    assert_eq!(dropped(vtep().handle_frame(port(1), &tagged)), Some(Discard::Tagged));
+    let tagged = datagram(vni(1), &framed(mac(C), mac(A), EtherType::VLAN, &[0, 7, 8, 0]));
+    assert_eq!(dropped(vtep().handle_datagram(THERE, &tagged)), Some(Discard::Tagged));
+}
+
+#[test]
 fn a_datagram_never_goes_back_into_the_tunnel() {
     let bytes = datagram(vni(1), &frame(MacAddr::new([2; 6]), mac(C), b""));
     assert_eq!(dropped(vtep().handle_datagram(THERE, &bytes)), Some(Discard::Hairpin));

@@ -143,6 +143,15 @@ fn what_two_services_claim_stays_with_the_one_that_works() {
 }
 
 #[test]
+fn serde_writes_the_same_words() {
+    use serde::{Deserialize, de::value::Error, de::value::StrDeserializer};
+
+    assert_eq!(Protocol::deserialize(StrDeserializer::<Error>::new("sctp")), Ok(Protocol::Sctp));
+    assert_eq!(Phase::deserialize(StrDeserializer::<Error>::new("draining")), Ok(Phase::Draining));
+    assert!(Protocol::deserialize(StrDeserializer::<Error>::new("Tcp")).is_err());
+}
+
+#[test]
 fn words_round_trip() {
     for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
         assert_eq!(protocol.to_string().parse(), Ok(protocol));

@@ -12,6 +12,10 @@ pub enum Discard {
     ForeignSource,
     /// The bytes are not what they promise to be.
     Malformed,
+    /// The frame carries a VLAN tag; a network is one VLAN ([RFC 7348 §6.1]).
+    ///
+    /// [RFC 7348 §6.1]: https://www.rfc-editor.org/rfc/rfc7348#section-6.1
+    Tagged,
     /// The sender uses an address that is someone else's.
     Spoofed,
     /// No one has the destination's MAC address.
@@ -42,11 +46,12 @@ pub struct Stats {
 
 impl Discard {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::UnknownPort,
         Self::UnknownNetwork,
         Self::ForeignSource,
         Self::Malformed,
+        Self::Tagged,
         Self::Spoofed,
         Self::UnknownStation,
         Self::UnknownNeighbour,
@@ -63,6 +68,7 @@ impl fmt::Display for Discard {
             Self::UnknownNetwork => "unknown network",
             Self::ForeignSource => "foreign source",
             Self::Malformed => "malformed",
+            Self::Tagged => "tagged",
             Self::Spoofed => "spoofed",
             Self::UnknownStation => "unknown station",
             Self::UnknownNeighbour => "unknown neighbour",
