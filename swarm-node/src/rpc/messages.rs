@@ -3,6 +3,8 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use swarm_state::spec::Availability;
+use swarm_state::{ClusterId, NodeId};
 
 use crate::security::{CertRole, PeerIdentity, Unauthorised};
 
@@ -57,9 +59,9 @@ pub struct IssueRequest {
     pub csr_pem: String,
     /// Join token, as the user gave it.
     pub token: String,
-    /// `active`, `pause` or `drain`; absent means `active`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub availability: Option<String>,
+    /// Whether the node takes tasks from the start.
+    #[serde(default)]
+    pub availability: Availability,
     /// Address under which others reach the node, as the user gave it; absent means where the request came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub addr: Option<String>,
@@ -105,9 +107,9 @@ pub enum IssueReply {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Issued {
     /// Id of the node in the cluster.
-    pub node_id: String,
+    pub node_id: NodeId,
     /// Id of the cluster.
-    pub cluster_id: String,
+    pub cluster_id: ClusterId,
     /// The node's certificate.
     pub cert_pem: String,
     /// The root certificate; several during a rotation.

@@ -7,6 +7,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
+use swarm_state::{ClusterId, NodeId};
 
 use super::identity::{self, CertRole};
 use super::token::CaDigest;
@@ -17,15 +18,17 @@ use super::token::CaDigest;
 ///
 /// ```
 /// use std::time::SystemTime;
+/// use swarm_state::{ClusterId, NodeId};
 /// use swarm_node::security::{CertRole, NodeCertificate, NodeIdentity, NodeKey, RootCa, Validity};
 ///
 /// let now = SystemTime::now();
 /// let root = RootCa::generate(now)?;
 /// let key = NodeKey::generate()?;
-/// let node = NodeCertificate { node_id: "n1".into(), role: CertRole::Manager, cluster_id: "c1".into() };
+/// let (node_id, cluster_id) = (NodeId::from_random([1; 16]), ClusterId::from_random([2; 16]));
+/// let node = NodeCertificate { node_id, role: CertRole::Manager, cluster_id };
 /// let cert_pem = root.sign_csr(&key.csr()?, &node, Validity::of_node(now))?;
 /// let identity = NodeIdentity::new(root.cert_pem(), cert_pem, key.pem())?;
-/// assert_eq!(identity.subject().node_id, "n1");
+/// assert_eq!(identity.subject().node_id, node_id);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct RootCa {
@@ -90,7 +93,7 @@ impl RootCa {
     ///
     /// # Errors
     /// The request is longer than 16 KiB, cannot be read, is not signed by its own key or has no P-256 key; or
-    /// the node's or the cluster's id is not a DNS label.
+    /// the validity cannot be expressed.
     pub fn sign_csr(
         &self,
         csr_pem: &str,
@@ -117,20 +120,18 @@ impl fmt::Debug for RootCa {
 }
 
 /// What the authority writes into a node's certificate.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct NodeCertificate {
-    /// Common name and DNS name: up to 63 letters, digits and hyphens.
-    pub node_id: String,
+    /// Common name and DNS name.
+    pub node_id: NodeId,
     /// Organizational unit and DNS name. Managers also get the DNS name `swarm-ca`.
     pub role: CertRole,
-    /// Organization: up to 63 letters, digits and hyphens.
-    pub cluster_id: String,
+    /// Organization.
+    pub cluster_id: ClusterId,
 }
 
 impl NodeCertificate {
     fn params(&self, validity: Validity) -> Result<CertificateParams, CaError> {
-        check_label("node id", &self.node_id)?;
-        check_label("cluster id", &self.cluster_id)?;
         let mut params = CertificateParams::default();
         let mut subject = DistinguishedName::new();
         subject.push(DnType::OrganizationName, self.cluster_id.as_str());
@@ -251,9 +252,6 @@ pub enum CaError {
     /// The request's key is of another kind than this cluster's.
     #[error("bad certificate request: the key is not ECDSA P-256")]
     CsrKey,
-    /// An id that cannot stand in a certificate.
-    #[error("{what} {id:?} is not a label of 1 to 63 letters, digits and hyphens")]
-    Label { what: &'static str, id: String },
     /// A time outside of 1970..=9999.
     #[error("the validity is outside of the years 1970 to 9999")]
     Validity,
@@ -274,14 +272,6 @@ fn random_serial() -> SerialNumber {
 
 fn is_authority(certificate: &[u8]) -> bool {
     x509_parser::parse_x509_certificate(certificate).is_ok_and(|(_, certificate)| certificate.is_ca())
-}
-
-fn check_label(what: &'static str, id: &str) -> Result<(), CaError> {
-    let fits = (1..=63).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        && !id.starts_with('-')
-        && !id.ends_with('-');
-    if fits { Ok(()) } else { Err(CaError::Label { what, id: id.chars().take(64).collect() }) }
 }
 
 const CA_NAME: &str = "swarm-ca";

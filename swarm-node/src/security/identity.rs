@@ -1,12 +1,15 @@
 //! What a node certificate says, and the certificate a node shows.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::PublicKeyData;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
+use swarm_state::spec::NodeRole;
+use swarm_state::{ClusterId, NodeId};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
 /// What a certificate entitles its node to. Written in the certificate as `swarm-manager` or `swarm-worker`.
@@ -33,6 +36,15 @@ impl CertRole {
     }
 }
 
+impl From<NodeRole> for CertRole {
+    fn from(role: NodeRole) -> Self {
+        match role {
+            NodeRole::Worker => Self::Worker,
+            NodeRole::Manager => Self::Manager,
+        }
+    }
+}
+
 impl fmt::Display for CertRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -46,11 +58,11 @@ impl fmt::Display for CertRole {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PeerIdentity {
     /// The common name.
-    pub node_id: String,
+    pub node_id: NodeId,
     /// The organizational unit.
     pub role: CertRole,
     /// The organization.
-    pub cluster_id: String,
+    pub cluster_id: ClusterId,
     /// Start of the certificate's life.
     pub not_before: SystemTime,
     /// End of the certificate's life.
@@ -70,7 +82,7 @@ impl PeerIdentity {
         }
         let subject = certificate.subject();
         let node_id = only(subject, "CN", X509Name::iter_common_name)?;
-        let unit = only(subject, "OU", X509Name::iter_organizational_unit)?;
+        let unit: String = only(subject, "OU", X509Name::iter_organizational_unit)?;
         let cluster_id = only(subject, "O", X509Name::iter_organization)?;
         let role = CertRole::parse(&unit).ok_or(IdentityError::Subject { field: "OU" })?;
         let validity = certificate.validity();
@@ -199,7 +211,7 @@ pub enum IdentityError {
     #[error("the private key is not the one of node {node_id}'s certificate")]
     KeyMismatch {
         /// The node that the certificate names.
-        node_id: String,
+        node_id: NodeId,
     },
 }
 
@@ -215,11 +227,11 @@ pub(super) fn public_key(certificate: &[u8]) -> Result<Vec<u8>, IdentityError> {
     Ok(certificate.public_key().subject_public_key.data.to_vec())
 }
 
-fn only<'a, I>(
+fn only<'a, T: FromStr, I>(
     subject: &'a X509Name<'a>,
     field: &'static str,
     attributes: impl Fn(&'a X509Name<'a>) -> I,
-) -> Result<String, IdentityError>
+) -> Result<T, IdentityError>
 where
     I: Iterator<Item = &'a x509_parser::x509::AttributeTypeAndValue<'a>>,
 {
@@ -228,10 +240,7 @@ where
         return Err(IdentityError::Subject { field });
     };
     let text = value.as_str().map_err(|_| IdentityError::Subject { field })?;
-    if text.is_empty() {
-        return Err(IdentityError::Subject { field });
-    }
-    Ok(text.to_owned())
+    text.parse().map_err(|_| IdentityError::Subject { field })
 }
 
 /// A time before 1970 counts as 1970: such a certificate has expired anyway.

@@ -10,6 +10,7 @@
 
 use std::net::SocketAddr;
 use std::time::Duration;
+use swarm_state::{ClusterId, NodeId};
 
 use super::ca::{CaError, NodeKey};
 use super::identity::{IdentityError, NodeIdentity};
@@ -90,9 +91,9 @@ pub enum JoinError {
     #[error("the manager issued a certificate for node {node_id} of cluster {cluster_id} to another node")]
     WrongNode {
         /// Node id in the certificate.
-        node_id: String,
+        node_id: NodeId,
         /// Cluster id in the certificate.
-        cluster_id: String,
+        cluster_id: ClusterId,
     },
     /// No connection.
     #[error(transparent)]
@@ -121,14 +122,12 @@ fn issued(
         NodeIdentity::new(issued.ca_pem, issued.cert_pem, key.pem()).map_err(JoinError::Unusable)?;
     tls::check_chain(&identity)?;
     let subject = identity.subject();
-    let same =
-        |node_id: &str, cluster_id: &str| subject.node_id == node_id && subject.cluster_id == cluster_id;
-    let expected = same(&issued.node_id, &issued.cluster_id)
-        && present.is_none_or(|old| same(&old.subject().node_id, &old.subject().cluster_id));
-    if expected {
+    let ids = (subject.node_id, subject.cluster_id);
+    let present = present.map_or(ids, |old| (old.subject().node_id, old.subject().cluster_id));
+    if ids == present && ids == (issued.node_id, issued.cluster_id) {
         return Ok(identity);
     }
-    Err(JoinError::WrongNode { node_id: subject.node_id.clone(), cluster_id: subject.cluster_id.clone() })
+    Err(JoinError::WrongNode { node_id: ids.0, cluster_id: ids.1 })
 }
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);

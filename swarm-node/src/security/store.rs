@@ -134,6 +134,8 @@ const NEW_KEY: &str = "swarm-node.key.new";
 mod tests {
     use std::time::SystemTime;
 
+    use swarm_state::{ClusterId, NodeId};
+
     use super::super::{CertRole, NodeCertificate, NodeKey, RootCa, Validity};
     use super::*;
 
@@ -143,20 +145,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
         let root = RootCa::generate(now).unwrap();
-        let [old, new] = ["old", "new"].map(|node_id| {
+        let ids = [1, 2].map(|seed| NodeId::from_random([seed; 16]));
+        let [old, new] = ids.map(|node_id| {
             let key = NodeKey::generate().unwrap();
-            let node =
-                NodeCertificate { node_id: node_id.into(), role: CertRole::Worker, cluster_id: "c1".into() };
+            let cluster_id = ClusterId::from_random([9; 16]);
+            let node = NodeCertificate { node_id, role: CertRole::Worker, cluster_id };
             let cert = root.sign_csr(&key.csr().unwrap(), &node, Validity::of_node(now)).unwrap();
             NodeIdentity::new(root.cert_pem(), cert, key.pem()).unwrap()
         });
-        let loaded = || load(dir.path()).unwrap().unwrap().subject().node_id.clone();
+        let loaded = || load(dir.path()).unwrap().unwrap().subject().node_id;
         save(dir.path(), &old).unwrap();
 
         write_new(&dir.path().join(NEW_KEY), new.key_pem(), 0o600).unwrap();
-        assert_eq!(loaded(), "old", "cut after the key was written");
+        assert_eq!(loaded(), ids[0], "cut after the key was written");
         replace(dir.path(), CERT, new.cert_pem()).unwrap();
-        assert_eq!(loaded(), "new", "cut after the certificate was replaced");
-        assert_eq!(loaded(), "new", "and the change was finished");
+        assert_eq!(loaded(), ids[1], "cut after the certificate was replaced");
+        assert_eq!(loaded(), ids[1], "and the change was finished");
     }
 }

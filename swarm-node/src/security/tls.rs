@@ -26,6 +26,7 @@ use rustls::{
     CertificateError, ClientConfig, CommonState, DigitallySignedStruct, DistinguishedName, RootCertStore,
     ServerConfig, SignatureScheme,
 };
+use swarm_state::ClusterId;
 
 use super::identity::{NodeIdentity, PeerIdentity};
 
@@ -45,7 +46,7 @@ pub fn server_config(identity: &NodeIdentity) -> Result<Arc<ServerConfig>, TlsEr
         .allow_unauthenticated()
         .build()
         .map_err(|_| TlsError::Root)?;
-    let cluster_id = identity.subject().cluster_id.clone();
+    let cluster_id = identity.subject().cluster_id;
     let (chain, key) = chain_and_key(identity)?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -62,7 +63,7 @@ pub fn server_config(identity: &NodeIdentity) -> Result<Arc<ServerConfig>, TlsEr
 /// # Errors
 /// The identity's PEM texts cannot be used.
 pub fn client_config(identity: &NodeIdentity) -> Result<Arc<ClientConfig>, TlsError> {
-    let cluster_id = identity.subject().cluster_id.clone();
+    let cluster_id = identity.subject().cluster_id;
     let verifier = Arc::new(ManagerOfCluster { webpki: server_verifier(identity.ca_pem())?, cluster_id });
     let (chain, key) = chain_and_key(identity)?;
     let config = ClientConfig::builder_with_provider(provider())
@@ -139,7 +140,7 @@ pub(crate) fn identity_of(connection: &CommonState) -> Option<PeerIdentity> {
 #[derive(Debug)]
 struct ClientOfCluster {
     webpki: Arc<dyn ClientCertVerifier>,
-    cluster_id: String,
+    cluster_id: ClusterId,
 }
 
 impl ClientCertVerifier for ClientOfCluster {
@@ -158,7 +159,7 @@ impl ClientCertVerifier for ClientOfCluster {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let verified = self.webpki.verify_client_cert(certificate, intermediates, now)?;
-        check_cluster(certificate, &self.cluster_id)?;
+        check_cluster(certificate, self.cluster_id)?;
         Ok(verified)
     }
 
@@ -190,7 +191,7 @@ impl ClientCertVerifier for ClientOfCluster {
 #[derive(Debug)]
 struct ManagerOfCluster {
     webpki: Arc<WebPkiServerVerifier>,
-    cluster_id: String,
+    cluster_id: ClusterId,
 }
 
 impl ServerCertVerifier for ManagerOfCluster {
@@ -203,7 +204,7 @@ impl ServerCertVerifier for ManagerOfCluster {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let verified = self.webpki.verify_server_cert(certificate, intermediates, name, ocsp, now)?;
-        check_cluster(certificate, &self.cluster_id)?;
+        check_cluster(certificate, self.cluster_id)?;
         Ok(verified)
     }
 
@@ -273,7 +274,7 @@ impl ServerCertVerifier for AnyServer {
     }
 }
 
-fn check_cluster(certificate: &[u8], cluster_id: &str) -> Result<(), rustls::Error> {
+fn check_cluster(certificate: &[u8], cluster_id: ClusterId) -> Result<(), rustls::Error> {
     match PeerIdentity::from_der(certificate) {
         Ok(peer) if peer.cluster_id == cluster_id => Ok(()),
         Ok(_) | Err(_) => Err(CertificateError::ApplicationVerificationFailure.into()),
