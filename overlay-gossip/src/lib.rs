@@ -1,1 +1,43 @@
-//! SWIM membership that speaks HashiCorp memberlist, and replicated per-network tables
+//! SWIM membership that speaks HashiCorp memberlist on the wire, and replicated per-network tables.
+//!
+//! ```text
+//!   sockets ── handle_input(now, Input) ──▶ ┌─────────────────────┐
+//!   clock ──── handle_timeout(now) ───────▶ │ Membership          │ ── poll_output ──▶ Transmit, Event, Action
+//!   you ────── join, publish, leave ──────▶ │  probe → suspicion  │ ── poll_timeout ─▶ next deadline
+//!                                           │  broadcast, tables  │ ── members, records, peers
+//!                                           └─────────────────────┘
+//! ```
+//!
+//! [`Membership`] owns no socket, clock or thread; with one seed it does the same things again. The feature `tokio`
+//! adds [`tokio::Agent`], which gives it real ones.
+//!
+//! | module | concern |
+//! |---|---|
+//! | `wire` | bytes: MessagePack, compounds, LZW, AES-GCM, streams |
+//! | `membership` | who is here: SWIM with Lifeguard, evidence of refused connections, full exchanges |
+//! | `table` | who says what: records with one owner each, spread to the members of a network |
+//! | `tokio` | sockets and time |
+#![forbid(unsafe_code)]
+
+mod config;
+mod key;
+mod member;
+mod membership;
+mod name;
+mod output;
+mod stats;
+mod table;
+#[cfg(feature = "tokio")]
+pub mod tokio;
+mod wire;
+
+pub use config::{Config, Profile};
+pub use key::{Key, KeyError};
+pub use member::{Member, MemberState, Vsn};
+pub use membership::{InputError, Membership, Publish};
+pub use name::{NameError, NetworkId, NodeName};
+pub use output::{Action, DialFailure, DialId, Event, Evidence, Input, Output, StreamId, Transmit};
+pub use stats::Stats;
+pub use table::{Phase, PhaseError, PublishError, Record};
+pub use wire::WireError;
+pub use wire::stream::Frame;

@@ -1,0 +1,234 @@
+//! Everything that can be tuned, with the values of four profiles.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::{Key, NodeName, Vsn};
+
+/// How to run a member. Start from [`Config::new`] and change fields.
+///
+/// ```
+/// use std::time::Duration;
+/// use overlay_gossip::{Config, NodeName, Profile};
+///
+/// let mut config = Config::new(NodeName::new("a")?, Profile::Lan);
+/// assert_eq!(config.probe_interval, Duration::from_secs(1));
+/// config.gossip_nodes = 4;
+/// # Ok::<(), overlay_gossip::NameError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The member's name, unique in the cluster.
+    pub name: NodeName,
+    /// The profile that the timers below were taken from.
+    pub profile: Profile,
+    /// Where other members reach this one. The driver sets it.
+    pub advertise: SocketAddr,
+    /// What the member says about itself, at most 512 bytes; cut off there.
+    pub meta: Bytes,
+    /// Protocol versions to announce. As bare memberlist; use [`Vsn::SERF`] to meet serf.
+    pub vsn: Vsn,
+    /// Keys of the cluster: the first one seals, all of them open. Empty: plain text, where anybody who can send a
+    /// datagram can declare any member dead.
+    pub keys: Vec<Key>,
+    /// Refuse plain text when there are keys. `false` only while keys are being rolled out.
+    pub verify_incoming: bool,
+    /// Seal what is sent when there are keys. `false` only while keys are being rolled out.
+    pub verify_outgoing: bool,
+    /// A clear-text prefix that keeps clusters apart, at most 255 bytes; empty: none. memberlist 0.3 and later.
+    pub label: String,
+    /// Compress packets where that makes them smaller. Off: it costs more time than all the rest; receivers
+    /// understand both.
+    pub compress: bool,
+    /// Which life of the node this is; must be larger in each life (milliseconds since 1970 do). 0: the driver takes
+    /// the time of day. Records of earlier lives vanish when a larger one is seen.
+    pub boot: u64,
+
+    /// Time between two probes. 1 s, as memberlist on a LAN.
+    pub probe_interval: Duration,
+    /// How long a direct answer may take before others are asked to try. 500 ms, as memberlist on a LAN.
+    pub probe_timeout: Duration,
+    /// How many others are asked to try. 3, as memberlist.
+    pub indirect_checks: usize,
+    /// Try TCP when UDP got no answer. On, as memberlist.
+    pub tcp_ping: bool,
+    /// Multiplies the time that a suspect has to object. 4, as memberlist on a LAN.
+    pub suspicion_mult: u32,
+    /// How much longer that time is while nobody else has confirmed the suspicion. 6, as memberlist.
+    pub suspicion_max_mult: u32,
+    /// How many confirmations bring the time down to its minimum. `suspicion_mult - 2`, as memberlist.
+    pub confirmations: u32,
+    /// Of the members that hear of a suspicion, about this many try the suspect themselves at once, so that
+    /// confirmations do not wait for their turn. 6; 0 is what memberlist does.
+    pub verifiers: u32,
+    /// How long a suspect has to object when enough members were refused by its host, which says that the process is
+    /// gone. 500 ms. Zero: such evidence is not used, as memberlist.
+    pub refused_timeout: Duration,
+    /// How many members must have been refused (fewer in a cluster that has fewer). 3.
+    pub refused_reports: usize,
+    /// Worst health score plus one; the score multiplies the probe interval. 8, as memberlist.
+    pub awareness_max: u32,
+
+    /// Time between two rounds of gossip. 200 ms, as memberlist on a LAN.
+    pub gossip_interval: Duration,
+    /// How many members each round goes to. 3, as memberlist.
+    pub gossip_nodes: usize,
+    /// Multiplies how often a message is sent. 4, as memberlist on a LAN.
+    pub retransmit_mult: u32,
+    /// How long a dead member is still gossiped to. 30 s, as memberlist on a LAN.
+    pub gossip_to_the_dead: Duration,
+    /// Time between two full exchanges over TCP, up to 32 members; grows with the logarithm beyond. 30 s, as
+    /// memberlist on a LAN. Zero: never.
+    pub push_pull_interval: Duration,
+    /// Time between two attempts to reach a dead member or an unanswered seed, so that partitions heal. 5 s;
+    /// memberlist never tries. Zero: never.
+    pub reconnect_interval: Duration,
+    /// How long a TCP exchange may take. 10 s, as memberlist on a LAN.
+    pub tcp_timeout: Duration,
+    /// How long a leaving node keeps talking. 1 s.
+    pub leave_timeout: Duration,
+    /// A dead member may be replaced by one of the same name at another address after this time. Zero: at once,
+    /// since the cluster decides who owns a name; memberlist: never, unless configured.
+    pub dead_reclaim: Duration,
+    /// A dead member and its suspended records are forgotten after this time. 24 h, as Docker.
+    pub dead_forget: Duration,
+    /// Largest datagram to build. 1400 bytes, as memberlist.
+    pub packet_size: usize,
+    /// Largest TCP message to accept or send. 8 MiB; memberlist 20 MiB.
+    pub max_stream: usize,
+    /// Most members to remember. 1 million.
+    pub max_members: usize,
+
+    /// How long a changed record waits for others to travel with. 5 ms.
+    pub table_delay: Duration,
+    /// Time between two comparisons of tables with a random member per network. 2 s.
+    pub table_sync_interval: Duration,
+    /// How long a withdrawn record is remembered. 10 min.
+    pub tombstone: Duration,
+    /// How long the records of an owner's earlier life stay (suspended) after its new life was noticed, so that a
+    /// restarted node can publish again what still holds. 10 s.
+    pub table_retire: Duration,
+    /// Most records to remember, own and foreign. 1 million.
+    pub max_records: usize,
+    /// Largest value of a record; longer ones are refused. 64 KiB.
+    pub max_value: usize,
+}
+
+/// A set of timers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Profile {
+    /// memberlist's defaults for a LAN.
+    #[default]
+    Lan,
+    /// memberlist's defaults for a WAN.
+    Wan,
+    /// memberlist's defaults for one host.
+    Local,
+    /// A LAN with cycles to spare: a silent death is seen in 2 to 3 s, a refused connection in about 1 s.
+    Fast,
+}
+
+impl Config {
+    /// The values of a profile for a member of this name.
+    #[must_use]
+    pub fn new(name: NodeName, profile: Profile) -> Self {
+        let lan = Self::lan(name);
+        let ms = Duration::from_millis;
+        match profile {
+            Profile::Lan => lan,
+            Profile::Wan => Self {
+                profile,
+                probe_interval: ms(5000),
+                probe_timeout: ms(3000),
+                suspicion_mult: 6,
+                confirmations: 4,
+                gossip_interval: ms(500),
+                gossip_nodes: 4,
+                gossip_to_the_dead: ms(60_000),
+                push_pull_interval: ms(60_000),
+                reconnect_interval: ms(10_000),
+                tcp_timeout: ms(30_000),
+                refused_timeout: ms(2000),
+                leave_timeout: ms(3000),
+                table_sync_interval: ms(5000),
+                ..lan
+            },
+            Profile::Local => Self {
+                profile,
+                probe_timeout: ms(200),
+                suspicion_mult: 3,
+                confirmations: 1,
+                indirect_checks: 1,
+                retransmit_mult: 2,
+                gossip_interval: ms(100),
+                gossip_to_the_dead: ms(15_000),
+                push_pull_interval: ms(15_000),
+                tcp_timeout: ms(1000),
+                ..lan
+            },
+            Profile::Fast => Self {
+                profile,
+                probe_interval: ms(500),
+                probe_timeout: ms(200),
+                suspicion_mult: 2,
+                confirmations: 1,
+                gossip_interval: ms(100),
+                push_pull_interval: ms(15_000),
+                reconnect_interval: ms(2000),
+                tcp_timeout: ms(5000),
+                leave_timeout: ms(600),
+                table_sync_interval: ms(1000),
+                ..lan
+            },
+        }
+    }
+
+    fn lan(name: NodeName) -> Self {
+        Self {
+            name,
+            profile: Profile::Lan,
+            advertise: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7946),
+            meta: Bytes::new(),
+            vsn: Vsn::MEMBERLIST,
+            keys: Vec::new(),
+            verify_incoming: true,
+            verify_outgoing: true,
+            label: String::new(),
+            compress: false,
+            boot: 0,
+            probe_interval: Duration::from_secs(1),
+            probe_timeout: Duration::from_millis(500),
+            indirect_checks: 3,
+            tcp_ping: true,
+            suspicion_mult: 4,
+            suspicion_max_mult: 6,
+            confirmations: 2,
+            verifiers: 6,
+            refused_timeout: Duration::from_millis(500),
+            refused_reports: 3,
+            awareness_max: 8,
+            gossip_interval: Duration::from_millis(200),
+            gossip_nodes: 3,
+            retransmit_mult: 4,
+            gossip_to_the_dead: Duration::from_secs(30),
+            push_pull_interval: Duration::from_secs(30),
+            reconnect_interval: Duration::from_secs(5),
+            tcp_timeout: Duration::from_secs(10),
+            leave_timeout: Duration::from_secs(1),
+            dead_reclaim: Duration::ZERO,
+            dead_forget: Duration::from_secs(24 * 3600),
+            packet_size: 1400,
+            max_stream: 8 << 20,
+            max_members: 1_000_000,
+            table_delay: Duration::from_millis(5),
+            table_sync_interval: Duration::from_secs(2),
+            tombstone: Duration::from_secs(600),
+            table_retire: Duration::from_secs(10),
+            max_records: 1_000_000,
+            max_value: 64 << 10,
+        }
+    }
+}

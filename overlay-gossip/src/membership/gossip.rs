@@ -1,0 +1,38 @@
+//! Rounds of gossip: what is new goes to a few members at a time.
+
+use std::time::Instant;
+
+use super::Membership;
+use crate::wire::packet;
+
+impl Membership {
+    pub(super) fn run_gossip(&mut self, now: Instant) {
+        if now < self.next_gossip || self.broadcasts.is_empty() {
+            return;
+        }
+        self.next_gossip = now + self.config.gossip_interval;
+        let (to_the_dead, count) = (self.config.gossip_to_the_dead, self.config.gossip_nodes);
+        let targets = self.members.pick(&mut self.rng, count, |k| k.hears_gossip(now, to_the_dead));
+        let room = self.config.packet_size.saturating_sub(self.envelope.overhead() + 2);
+        let limit = self.retransmit_limit();
+        for name in targets {
+            let messages = self.broadcasts.take(room, 2, limit);
+            let Some(known) = self.members.get(name.as_str()) else { continue };
+            let (to, crc) = (known.member.addr, known.member.vsn.protocol_max >= 5);
+            if messages.is_empty() {
+                return;
+            }
+            self.transmit(to, &packet::compound(&messages), crc);
+        }
+    }
+
+    /// How often each message is sent.
+    pub(super) fn retransmit_limit(&self) -> u32 {
+        self.config.retransmit_mult * digits(self.members.up())
+    }
+}
+
+/// `ceil(log10(n + 1))`, at least 1.
+pub(crate) fn digits(n: usize) -> u32 {
+    n.checked_ilog10().map_or(1, |log| log + 1)
+}
