@@ -1,0 +1,150 @@
+//! Scene → interfaces, addresses, routes and neighbours of the node's namespace.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use overlay_core::{MacAddr, Vni};
+use overlay_linux::link::{
+    Desired, Family, FdbEntry, Link, LinkName, Mark, NeighbourKey, Peer, Route, Rule, Scope, Vxlan,
+};
+
+use super::{
+    mark,
+    scene::{Fabric, Overlay, Scene, TaskScene, Underlay},
+};
+
+/// The fabric's device.
+pub(crate) const FABRIC: &str = "ofabric";
+/// The bridge to the outside.
+pub(crate) const GATEWAY: &str = "docker_gwbridge";
+/// Tables of the routes back to ingress nodes: this and the peer's number.
+const TABLES: std::ops::RangeInclusive<u32> = 0x5a00_0000..=0x5aff_ffff;
+/// Preference of our policy rules.
+const PREF: u32 = 147;
+
+/// What is ours in a node's namespace.
+pub(crate) fn scope() -> Scope {
+    Scope::links(["ob0", "ov0", "ve.", "vg.", FABRIC, GATEWAY]).with_tables(TABLES).with_rules(PREF..=PREF)
+}
+
+/// The desired state of the node's namespace.
+pub(crate) fn desired(scene: &Scene) -> Desired {
+    let mut desired = Desired::default();
+    let Some(underlay) = &scene.underlay else { return desired };
+    gateway(&mut desired, scene, underlay);
+    if let Some(own) = &scene.fabric {
+        fabric(&mut desired, own, underlay);
+    }
+    for network in scene.overlays.values() {
+        overlay(&mut desired, network, underlay);
+    }
+    for (id, task) in &scene.tasks {
+        attach(&mut desired, scene, underlay, (id, task));
+    }
+    desired
+}
+
+fn gateway(desired: &mut Desired, scene: &Scene, underlay: &Underlay) {
+    let bridge = Link::bridge().with_mtu(underlay.mtu).with_address(scene.gateway.address);
+    desired.links.insert(name(GATEWAY), bridge);
+    for (key, value) in [
+        ("net.ipv4.ip_forward", "1"),
+        // The kernel takes the greater of `all` and the device's own value; replies of the mesh are asymmetric.
+        ("net.ipv4.conf.all.rp_filter", "0"),
+        ("net.ipv4.conf.docker_gwbridge.rp_filter", "0"),
+    ] {
+        desired.sysctls.insert(key.to_owned(), value.to_owned());
+    }
+}
+
+fn fabric(desired: &mut Desired, fabric: &Fabric, underlay: &Underlay) {
+    let dev = name(FABRIC);
+    let tunnel = Vxlan { port: underlay.port, ..Vxlan::new(fabric.vni, underlay.addr) };
+    let mut link = Link::vxlan(tunnel).with_mtu(underlay.inner_mtu()).with_address(fabric.address);
+    if let Some(mac) = mac_of(fabric.address.addr()) {
+        link = link.with_mac(mac);
+    }
+    desired.links.insert(dev.clone(), link);
+    // Replies come home through the fabric with this node's own address as source.
+    for key in ["rp_filter=0", "accept_local=1"] {
+        if let Some((key, value)) = key.split_once('=') {
+            desired.sysctls.insert(format!("net.ipv4.conf.{FABRIC}.{key}"), value.to_owned());
+        }
+    }
+    for peer in fabric.peers.values() {
+        let (Some(mac), Some(mark)) = (mac_of(peer.address), mark::of(peer.address, fabric.address)) else {
+            continue;
+        };
+        desired.neighbours.insert(NeighbourKey { dev: dev.clone(), ip: peer.address }, mac);
+        desired.fdb.insert(FdbEntry { dev: dev.clone(), mac, dst: peer.vtep, vni: None });
+        desired.routes.insert(Route::default_via(peer.address).in_table(mark).onlink(dev.clone()));
+        desired.rules.insert(Rule {
+            iif: Some(name(GATEWAY)),
+            mark: Some(Mark { value: mark, mask: u32::MAX }),
+            ..Rule::new(Family::V4, PREF, mark)
+        });
+    }
+}
+
+fn overlay(desired: &mut Desired, network: &Overlay, underlay: &Underlay) {
+    let (bridge, tunnel) = (bridge_name(network.vni), tunnel_name(network.vni));
+    let mtu = underlay.inner_mtu();
+    desired.links.insert(bridge.clone(), Link::bridge().with_mtu(mtu));
+    let vxlan = Vxlan { port: underlay.port, ..Vxlan::new(network.vni, underlay.addr).proxied() };
+    desired.links.insert(tunnel.clone(), Link::vxlan(vxlan).with_mtu(mtu).with_master(bridge));
+    for remote in &network.remote {
+        desired.neighbours.insert(NeighbourKey { dev: tunnel.clone(), ip: remote.ip }, remote.mac);
+        desired.fdb.insert(FdbEntry { dev: tunnel.clone(), mac: remote.mac, dst: remote.vtep, vni: None });
+    }
+}
+
+fn attach(desired: &mut Desired, scene: &Scene, underlay: &Underlay, (id, task): (&str, &TaskScene)) {
+    let mut index = 0;
+    for interface in &task.interfaces {
+        let Some(network) = scene.overlays.get(&interface.network) else { continue };
+        let mut peer = Peer::new(task.netns.clone(), name(&format!("eth{index}")))
+            .with_mac(interface.mac)
+            .with_mtu(underlay.inner_mtu());
+        for address in &interface.addresses {
+            peer = peer.with_address(*address);
+        }
+        let link = Link::veth(peer).with_mtu(underlay.inner_mtu()).with_master(bridge_name(network.vni));
+        desired.links.insert(task_link("ve", index, id), link);
+        index += 1;
+    }
+    let bridge = scene.gateway.address;
+    let address = IpNet::V4(ipnet::Ipv4Net::new_assert(task.gateway_addr, bridge.prefix_len()));
+    let peer = Peer::new(task.netns.clone(), name(&format!("eth{index}")))
+        .with_mac(MacAddr::from_ipv4(task.gateway_addr))
+        .with_mtu(underlay.mtu)
+        .with_address(address)
+        .with_route(Route::default_via(IpAddr::V4(bridge.addr())));
+    let link = Link::veth(peer).with_mtu(underlay.mtu).with_master(name(GATEWAY)).isolated();
+    desired.links.insert(task_link("vg", index, id), link);
+}
+
+/// MAC address of an interface whose address is `ip`; only IPv4 ones are numbered so.
+pub(crate) fn mac_of(ip: IpAddr) -> Option<MacAddr> {
+    match ip {
+        IpAddr::V4(ip) => Some(MacAddr::from_ipv4(ip)),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn bridge_name(vni: Vni) -> LinkName {
+    name(&format!("ob{:06x}", vni.get()))
+}
+
+fn tunnel_name(vni: Vni) -> LinkName {
+    name(&format!("ov{:06x}", vni.get()))
+}
+
+/// `ve.<index><first 10 characters of the task's id>`: 14 of the 15 characters that a name may have.
+fn task_link(kind: &str, index: usize, task: &str) -> LinkName {
+    let id: String = task.chars().take(10).collect();
+    name(&format!("{kind}.{index:x}{id}"))
+}
+
+fn name(text: &str) -> LinkName {
+    LinkName::new(text).expect("names are made of at most 15 letters, digits and dots above")
+}

@@ -1,0 +1,156 @@
+//! Everything that a node's kernel state follows from, as plain data.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+use ipnet::{IpNet, Ipv4Net};
+use overlay_core::{MacAddr, Vni};
+use overlay_lb::{MeshPlan, VipPlan};
+use overlay_linux::netns::NetNs;
+
+/// What one node should carry.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scene {
+    /// The node's id.
+    pub(crate) node: String,
+    /// Where tunnels start; `None` before the node has an address.
+    pub(crate) underlay: Option<Underlay>,
+    /// The layer-3 network between the nodes, which carries published ports.
+    pub(crate) fabric: Option<Fabric>,
+    /// Overlay networks with local tasks, by id.
+    pub(crate) overlays: BTreeMap<String, Overlay>,
+    /// Local tasks, by id.
+    pub(crate) tasks: BTreeMap<String, TaskScene>,
+    /// Published ports.
+    pub(crate) mesh: MeshPlan,
+    /// The link to the outside of every task.
+    pub(crate) gateway: GatewayBridge,
+}
+
+/// The network between the hosts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Underlay {
+    /// This host's address in it.
+    pub(crate) addr: IpAddr,
+    /// Its largest packet.
+    pub(crate) mtu: u16,
+    /// Interfaces on which clients of published ports arrive.
+    pub(crate) devices: BTreeSet<String>,
+    /// UDP port of VXLAN.
+    pub(crate) port: u16,
+}
+
+impl Underlay {
+    /// The largest packet inside of a tunnel.
+    pub(crate) fn inner_mtu(&self) -> u16 {
+        overlay_core::mtu::inner(self.mtu, self.addr.is_ipv6())
+    }
+}
+
+/// The ingress network of this node.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Fabric {
+    /// Its identifier: 4096, as Docker's.
+    pub(crate) vni: Vni,
+    /// This node's address in it.
+    pub(crate) address: IpNet,
+    /// The other nodes, by id.
+    pub(crate) peers: BTreeMap<String, FabricPeer>,
+}
+
+/// Another node in the fabric.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct FabricPeer {
+    /// Its address in the ingress network.
+    pub(crate) address: IpAddr,
+    /// Where its tunnel ends.
+    pub(crate) vtep: IpAddr,
+    /// Whether new flows may go there.
+    pub(crate) alive: bool,
+}
+
+/// An overlay network on this node.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Overlay {
+    /// Its identifier.
+    pub(crate) vni: Vni,
+    /// Endpoints on other nodes.
+    pub(crate) remote: BTreeSet<RemoteEndpoint>,
+}
+
+/// A task's interface on another node.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct RemoteEndpoint {
+    /// Its address.
+    pub(crate) ip: IpAddr,
+    /// Its MAC address.
+    pub(crate) mac: MacAddr,
+    /// Where the tunnel to it ends.
+    pub(crate) vtep: IpAddr,
+}
+
+/// A local task.
+#[derive(Clone, Debug)]
+pub(crate) struct TaskScene {
+    /// Its network namespace.
+    pub(crate) netns: Arc<NetNs>,
+    /// Its address on the gateway bridge.
+    pub(crate) gateway_addr: Ipv4Addr,
+    /// Its interfaces on overlay networks, in the order of `eth0`, `eth1`, …
+    pub(crate) interfaces: Vec<TaskInterface>,
+    /// What virtual IPs lead to, as seen from this task.
+    pub(crate) vips: VipPlan,
+}
+
+/// A task's interface on an overlay network.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct TaskInterface {
+    /// The network's id.
+    pub(crate) network: String,
+    /// One address per family.
+    pub(crate) addresses: Vec<IpNet>,
+    /// 02:42 and the IPv4 address.
+    pub(crate) mac: MacAddr,
+}
+
+/// `docker_gwbridge`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct GatewayBridge {
+    /// The bridge's own address and network. 172.18.0.1/16, as Docker.
+    pub(crate) address: Ipv4Net,
+}
+
+impl Default for GatewayBridge {
+    fn default() -> Self {
+        Self { address: Ipv4Net::new_assert(Ipv4Addr::new(172, 18, 0, 1), 16) }
+    }
+}
+
+impl GatewayBridge {
+    /// The lowest address after `last` (wrapping) that no task has; `None` if all are in use.
+    pub(crate) fn next_free(&self, taken: &BTreeSet<Ipv4Addr>, last: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
+        let own = self.address.addr();
+        let free = |addr: &Ipv4Addr| *addr != own && !taken.contains(addr);
+        let after = last.unwrap_or(own);
+        let hosts = || self.address.hosts();
+        hosts().find(|addr| *addr > after && free(addr)).or_else(|| hosts().find(free))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gateway_addresses_go_on_after_the_last_one_and_wrap() {
+        let bridge = GatewayBridge { address: "192.0.2.1/29".parse().unwrap() };
+        let addr = |last: u8| Ipv4Addr::new(192, 0, 2, last);
+        assert_eq!(bridge.next_free(&BTreeSet::new(), None), Some(addr(2)));
+        assert_eq!(bridge.next_free(&BTreeSet::new(), Some(addr(4))), Some(addr(5)));
+        assert_eq!(bridge.next_free(&BTreeSet::from([addr(2)]), Some(addr(6))), Some(addr(3)));
+        assert_eq!(bridge.next_free(&(2..=6).map(addr).collect(), None), None);
+    }
+}

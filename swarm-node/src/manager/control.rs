@@ -1,0 +1,79 @@
+//! What other managers ask the leader.
+
+use std::sync::Arc;
+
+use overlay_raft::{MemberId, tokio::ProposeError};
+use swarm_state::{Action, NodeId, Rejection, RejectionKind};
+
+use super::{
+    Manager, MemberContext, logs,
+    wire::{ControlReply, ControlRequest},
+};
+use crate::{clock, rpc::Connection};
+
+/// How long a control connection may be silent.
+const IDLE: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Serves one control connection.
+pub(super) async fn serve(manager: Arc<Manager>, mut connection: Connection) {
+    while let Ok(request) = connection.recv::<ControlRequest>(IDLE).await {
+        let reply = match request {
+            ControlRequest::Logs { tasks, options } => {
+                logs::stream_to_peer(&manager, connection, (tasks, options)).await;
+                return;
+            }
+            ControlRequest::Propose(command) => match manager.propose_here(&command).await {
+                Ok((index, Ok(reply))) => ControlReply::Applied { index, reply },
+                Ok((_, Err(rejection))) => ControlReply::Rejected(rejection),
+                Err(error) => failed(&error),
+            },
+            ControlRequest::JoinRaft { node, addr } => admit(&manager, node, addr).await,
+            ControlRequest::LeaveRaft { node } => match dismiss(&manager, node).await {
+                Ok(()) => ControlReply::Done,
+                Err(reply) => reply,
+            },
+        };
+        if connection.send(&reply).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Makes a node a member of the log.
+async fn admit(manager: &Manager, node: NodeId, addr: String) -> ControlReply {
+    let number = u64::from_be_bytes(clock::random()) >> 1; // 63 bits, never used again, as SwarmKit
+    let Ok(raft_id) = MemberId::new(number.max(1)) else { return ControlReply::NotLeader };
+    let context = MemberContext { node, addr: addr.clone() };
+    if let Err(error) = manager.raft.add_member(raft_id, context.to_bytes()).await {
+        return failed(&error);
+    }
+    let seated = Action::SetManager { node, raft_id: raft_id.get(), addr }.at(clock::now());
+    if let Err(error) = manager.propose_here(&seated).await {
+        return failed(&error);
+    }
+    let status = manager.raft.status();
+    let members = status.borrow().members.clone();
+    let address = |(id, context): (MemberId, Vec<u8>)| Some((id.get(), MemberContext::from_bytes(&context)?.addr));
+    ControlReply::Joined { raft_id: raft_id.get(), members: members.into_iter().filter_map(address).collect() }
+}
+
+/// Takes a node out of the log. The leader itself is taken out by its successor.
+pub(super) async fn dismiss(manager: &Manager, node: NodeId) -> Result<(), ControlReply> {
+    let Some(raft_id) = manager.read(|state| Some(state.node(node)?.manager.as_ref()?.raft_id)) else {
+        return Ok(());
+    };
+    let Ok(raft_id) = MemberId::new(raft_id) else { return Ok(()) };
+    if manager.raft.status().borrow().members.contains_key(&raft_id) {
+        manager.raft.remove_member(raft_id).await.map_err(|error| failed(&error))?;
+    }
+    let unseated = Action::UnsetManager { node }.at(clock::now());
+    manager.propose_here(&unseated).await.map_err(|error| failed(&error))?;
+    Ok(())
+}
+
+fn failed(error: &ProposeError) -> ControlReply {
+    match error {
+        ProposeError::NotLeader { .. } => ControlReply::NotLeader,
+        error => ControlReply::Rejected(Rejection::rpc(RejectionKind::Unavailable, error)),
+    }
+}

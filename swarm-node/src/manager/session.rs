@@ -1,0 +1,218 @@
+//! The leader's side of a worker's session: the worker reports, the leader answers with the complete assignment whenever it
+//! differs from the last one.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use overlay_raft::Role;
+use swarm_state::{Action, Assignment, NodeId, assignment};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use super::{
+    Manager,
+    wire::{SessionDown, SessionUp, WireLine},
+};
+use crate::{
+    clock,
+    rpc::{Connection, FrameReader, FrameWriter, connection::Stream},
+};
+
+/// Period of heartbeats in both directions. 500 ms, a tenth of Docker's.
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(500);
+/// A session without a word for this long is over.
+pub(crate) const SILENCE: Duration = Duration::from_secs(5);
+/// Changes that come together are sent together.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// The nodes that report to this manager.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    open: Mutex<BTreeMap<NodeId, Session>>,
+    requests: AtomicU64,
+}
+
+/// One node's session, or what is known since it ended.
+#[derive(Debug)]
+struct Session {
+    serial: u64,
+    heard: Instant,
+    /// `None` after the connection broke.
+    commands: Option<mpsc::UnboundedSender<SessionDown>>,
+    logs: BTreeMap<u64, mpsc::Sender<(Vec<WireLine>, bool)>>,
+}
+
+/// When a node was heard last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Presence {
+    pub(super) heard: Instant,
+    pub(super) connected: bool,
+}
+
+impl Sessions {
+    fn with<R>(&self, look: impl FnOnce(&mut BTreeMap<NodeId, Session>) -> R) -> R {
+        look(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn open(&self, node: NodeId) -> (u64, mpsc::UnboundedReceiver<SessionDown>) {
+        let serial = self.requests.fetch_add(1, Ordering::Relaxed);
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let session =
+            Session { serial, heard: clock::instant(), commands: Some(commands), logs: BTreeMap::new() };
+        self.with(|open| open.insert(node, session));
+        (serial, receiver)
+    }
+
+    fn close(&self, node: NodeId, serial: u64) {
+        self.with(|open| {
+            if let Some(session) = open.get_mut(&node).filter(|session| session.serial == serial) {
+                session.commands = None;
+                session.logs.clear();
+            }
+        });
+    }
+
+    fn heard(&self, node: NodeId, serial: u64) {
+        self.with(|open| {
+            if let Some(session) = open.get_mut(&node).filter(|session| session.serial == serial) {
+                session.heard = clock::instant();
+            }
+        });
+    }
+
+    pub(super) fn presence(&self, node: NodeId) -> Option<Presence> {
+        self.with(|open| {
+            let session = open.get(&node)?;
+            Some(Presence { heard: session.heard, connected: session.commands.is_some() })
+        })
+    }
+
+    pub(super) fn clear(&self) {
+        self.with(BTreeMap::clear);
+    }
+
+    /// Asks a node for lines; they arrive at the receiver until it is dropped.
+    pub(super) fn ask_logs(
+        &self,
+        node: NodeId,
+        ask: impl FnOnce(u64) -> SessionDown,
+    ) -> Option<mpsc::Receiver<(Vec<WireLine>, bool)>> {
+        let request = self.requests.fetch_add(1, Ordering::Relaxed);
+        self.with(|open| {
+            let session = open.get_mut(&node)?;
+            session.commands.as_ref()?.send(ask(request)).ok()?;
+            let (sender, receiver) = mpsc::channel(64);
+            session.logs.insert(request, sender);
+            Some(receiver)
+        })
+    }
+
+    /// Hands lines to whoever asked; tells the node to stop if nobody wants them any more.
+    async fn deliver(&self, node: NodeId, request: u64, lines: Vec<WireLine>, done: bool) {
+        let sender = self.with(|open| open.get(&node)?.logs.get(&request).cloned());
+        let gone = match sender {
+            Some(sender) => sender.send((lines, done)).await.is_err(),
+            None => true,
+        };
+        if gone || done {
+            self.with(|open| {
+                let Some(session) = open.get_mut(&node) else { return };
+                session.logs.remove(&request);
+                if let (true, Some(commands)) = (gone && !done, &session.commands) {
+                    let _ = commands.send(SessionDown::StopLogs { request });
+                }
+            });
+        }
+    }
+}
+
+/// Serves one session until the node or the leadership goes.
+pub(super) async fn serve(manager: Arc<Manager>, mut connection: Connection, node: NodeId) {
+    if !manager.is_leader() {
+        let leader = manager.leader().map(|leader| leader.addr);
+        let _ = connection.send(&SessionDown::Redirect { leader }).await;
+        return;
+    }
+    let Ok(SessionUp::Register { description, addr, data_path_addr }) = connection.recv(SILENCE).await else {
+        return;
+    };
+    let (serial, commands) = manager.sessions.open(node);
+    let register = Action::RegisterNode { id: node, description, addr, data_path_addr };
+    if manager.propose(register).await.is_ok() {
+        let (reader, writer) = connection.split();
+        tokio::select! {
+            () = listen(&manager, reader, (node, serial)) => {}
+            () = tell(&manager, writer, node, commands) => {}
+        }
+    }
+    manager.sessions.close(node, serial);
+}
+
+async fn listen(manager: &Manager, mut reader: FrameReader<Stream>, (node, serial): (NodeId, u64)) {
+    while let Ok(message) = reader.recv::<SessionUp>(SILENCE).await {
+        manager.sessions.heard(node, serial);
+        match message {
+            SessionUp::Heartbeat | SessionUp::Register { .. } => {}
+            SessionUp::Statuses(updates) => {
+                // If it cannot be written down, the session ends and the worker reports again.
+                if manager.propose(Action::UpdateTaskStatuses { node, updates }).await.is_err() {
+                    return;
+                }
+            }
+            SessionUp::Logs { request, lines, done } => {
+                manager.sessions.deliver(node, request, lines, done).await;
+            }
+        }
+    }
+}
+
+async fn tell(
+    manager: &Manager,
+    mut writer: FrameWriter<Stream>,
+    node: NodeId,
+    mut commands: mpsc::UnboundedReceiver<SessionDown>,
+) {
+    let mut status = manager.raft.status();
+    let mut heartbeat = interval(HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sent: Option<Assignment> = None;
+    loop {
+        if status.borrow_and_update().role != Role::Leader {
+            let leader = manager.leader().map(|leader| leader.addr);
+            let _ = writer.send(&SessionDown::Redirect { leader }).await;
+            return;
+        }
+        let Some(next) = manager.read(|state| assignment(state, node)) else {
+            let _ = writer.send(&SessionDown::Removed).await;
+            return;
+        };
+        if sent.as_ref() != Some(&next) {
+            if writer.send(&SessionDown::Assignment(Box::new(next.clone()))).await.is_err() {
+                return;
+            }
+            sent = Some(next);
+        }
+        let message = tokio::select! {
+            changed = changed(&mut status) => if changed { continue } else { return },
+            _ = heartbeat.tick() => SessionDown::Heartbeat,
+            Some(command) = commands.recv() => command,
+        };
+        if writer.send(&message).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn changed(status: &mut watch::Receiver<overlay_raft::Status>) -> bool {
+    let changed = status.changed().await.is_ok();
+    sleep(GATHER).await;
+    changed
+}
