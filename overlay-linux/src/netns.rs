@@ -73,8 +73,7 @@ impl NetNs {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
         let opened = Self { device: metadata.dev(), inode: metadata.ino(), fd: file.into() };
-        let target = fs::read_link(opened.proc_path())?;
-        if !target.to_string_lossy().starts_with("net:[") {
+        if !is_network_namespace(&opened.fd) {
             let why = format!("{} is not a network namespace", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
@@ -193,3 +192,16 @@ fn on_own_thread<R: Send>(work: impl FnOnce() -> R + Send) -> io::Result<R> {
         Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
     })
 }
+
+fn is_network_namespace(fd: &OwnedFd) -> bool {
+    // SAFETY: the request takes no argument, so nothing of ours is read or written.
+    let sort = unsafe { namespace_type(fd.as_raw_fd()) };
+    sort == Ok(nix::libc::CLONE_NEWNET)
+}
+
+nix::ioctl_none!(
+    /// `NS_GET_NSTYPE` of `ioctl_ns(2)`.
+    namespace_type,
+    0xb7,
+    0x3
+);

@@ -7,13 +7,12 @@ use netlink_packet_core::{
     NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use super::{LinkError, LinkName};
+use super::{LinkError, LinkName, encode};
 use crate::netns::NetNs;
 
 /// A conversation with the kernel about the links of one namespace.
@@ -68,11 +67,7 @@ impl Netlink {
     ///
     /// [`LinkError`], as `NoLink` if there is none of that name.
     pub fn set_up(&self, name: &LinkName) -> Result<(), LinkError> {
-        let mut message = LinkMessage::default();
-        message.attributes.push(LinkAttribute::IfName(name.to_string()));
-        message.header.flags = LinkFlags::Up;
-        message.header.change_mask = LinkFlags::Up;
-        self.ask(RouteNetlinkMessage::SetLink(message), 0)
+        self.ask(RouteNetlinkMessage::SetLink(encode::link_up(name, true)), 0)
             .map_err(|refusal| refusal.of(format!("link {name:?}: set up"), Some(name)))
             .map(drop)
     }
@@ -83,9 +78,7 @@ impl Netlink {
     ///
     /// [`LinkError::Refused`], such as `EPERM` and `EOPNOTSUPP` (for `lo`).
     pub fn delete_link(&self, name: &LinkName) -> Result<bool, LinkError> {
-        let mut message = LinkMessage::default();
-        message.attributes.push(LinkAttribute::IfName(name.to_string()));
-        match self.ask(RouteNetlinkMessage::DelLink(message), 0) {
+        match self.ask(RouteNetlinkMessage::DelLink(encode::named_link(name)), 0) {
             Ok(_) => Ok(true),
             Err(refusal) if refusal.errno() == Some(Errno::ENODEV) => Ok(false),
             Err(refusal) => Err(refusal.of(format!("link {name:?}: delete"), Some(name))),

@@ -53,7 +53,13 @@ impl Netlink {
                 observed.fdb.insert(FdbEntry { dev: link.name.clone(), mac, dst, vni });
             }
         }
-        observed.routes = table.ours(self.raw_routes()?, |table| scope.owns_table(table));
+        let speaks_of: BTreeSet<_> =
+            desired.routes.iter().map(|route| (route.table, route.dest.trunc())).collect();
+        observed.routes = table.routes(self.raw_routes()?, |raw, dev| {
+            let marked = raw.protocol == RouteProtocol::from(Scope::PROTOCOL);
+            let known = speaks_of.contains(&(raw.route.table, raw.route.dest));
+            scope.owns_table(raw.route.table) || marked && (known || dev.is_some_and(owned))
+        });
         observed.rules = self.rules()?.into_iter().filter(|rule| scope.owns_rule(rule.pref)).collect();
         observed.rules.sort();
         observed.sysctls = sysctl::read(self.netns(), desired.sysctls.keys())
@@ -189,13 +195,18 @@ impl LinkTable {
         }
     }
 
-    /// The routes with our mark and those in tables that are ours, but for those that the kernel adds itself.
-    fn ours(&self, routes: Vec<RawRoute>, owns: impl Fn(u32) -> bool) -> BTreeSet<Route> {
-        let mark = RouteProtocol::from(Scope::PROTOCOL);
-        let ours = |raw: &RawRoute| {
-            raw.protocol == mark || owns(raw.route.table) && raw.protocol != RouteProtocol::Kernel
-        };
-        routes.into_iter().filter(ours).map(|raw| self.with_dev(raw)).collect()
+    /// The routes that are `ours`, but for those that the kernel adds itself.
+    fn routes(
+        &self,
+        routes: Vec<RawRoute>,
+        ours: impl Fn(&RawRoute, Option<&LinkName>) -> bool,
+    ) -> BTreeSet<Route> {
+        let dev = |raw: &RawRoute| raw.index.and_then(|index| self.name(index));
+        routes
+            .into_iter()
+            .filter(|raw| raw.protocol != RouteProtocol::Kernel && ours(raw, dev(raw)))
+            .map(|raw| self.with_dev(raw))
+            .collect()
     }
 
     pub(super) fn with_dev(&self, raw: RawRoute) -> Route {
@@ -215,7 +226,8 @@ impl FarEnds {
         let read = || {
             let netlink = Netlink::open_in(&wanted.netns).ok()?;
             let table = netlink.links_and_addresses().ok()?;
-            let routes = table.ours(netlink.raw_routes().ok()?, |_| false);
+            let mark = RouteProtocol::from(Scope::PROTOCOL);
+            let routes = table.routes(netlink.raw_routes().ok()?, |raw, _| raw.protocol == mark);
             Some((table, routes))
         };
         let (table, routes) = self.read.entry(wanted.netns.inode()).or_insert_with(read).as_ref()?;

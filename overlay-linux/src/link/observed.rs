@@ -11,8 +11,10 @@ use crate::netns::NetNs;
 
 /// What is ours in a namespace, and so may be removed if it is not desired.
 ///
-/// Ours are, besides what is named here: everything on our links, and routes that carry our mark (the route protocol
-/// number [`Scope::PROTOCOL`]), which the kernel keeps for us.
+/// Ours are, besides what is named here: addresses, neighbours and forwarding entries on our links, and those routes
+/// over our links that carry our mark (the route protocol number [`Scope::PROTOCOL`]), which the kernel keeps for us.
+/// A marked route over somebody else's link is changed if the desired state has one to the same destination, but never
+/// removed; put such routes into a table of ours. So two desired states may share a namespace if their scopes differ.
 ///
 /// ```
 /// use overlay_linux::link::Scope;
@@ -45,7 +47,8 @@ impl Scope {
 
     /// All policy rules with these preferences as well, whoever made them.
     ///
-    /// A range that begins at 0 takes over the rule that asks the local table first.
+    /// A range that begins at 0 takes over the rule that asks the local table first. It is removed only if the desired
+    /// state has another one that asks the local table.
     #[must_use]
     pub fn with_rules(self, prefs: RangeInclusive<u32>) -> Self {
         Self { rules: Some(prefs), ..self }

@@ -5,7 +5,9 @@ use ipnet::IpNet;
 use overlay_core::MacAddr;
 
 use super::observed::{ObservedKind, ObservedLink, ObservedPeer};
-use super::{Change, Desired, FdbEntry, Link, LinkKind, LinkName, Observed, Op, Peer, Place, Route, Vxlan};
+use super::{
+    Change, Desired, FdbEntry, Link, LinkKind, LinkName, Observed, Op, Peer, Place, Route, Rule, Vxlan,
+};
 
 /// The steps from `observed` to `desired`; none if they agree.
 ///
@@ -261,7 +263,7 @@ impl Plan {
         let mut found = BTreeSet::new();
         for rule in &left.rules {
             let again = !found.insert(rule);
-            if again || !desired.rules.contains(rule) {
+            if again || !desired.rules.contains(rule) && !is_last_resort(rule, desired) {
                 self.here(Phase::DeleteRule, Change::DeleteRule { rule: rule.clone() });
             }
         }
@@ -353,6 +355,12 @@ fn is_same_route(there: &Route, wanted: &Route) -> bool {
         && (wanted.dev.is_none() || there.dev == wanted.dev)
         && there.onlink == (wanted.onlink && wanted.via.is_some())
         && there.src == wanted.src
+}
+
+/// A host without a rule that asks the local table takes no packet at all: one goes only if another comes.
+fn is_last_resort(rule: &Rule, desired: &Desired) -> bool {
+    let asks_local = |rule: &Rule| *rule == Rule::new(rule.family, rule.pref, Route::LOCAL);
+    asks_local(rule) && !desired.rules.iter().any(|other| other.family == rule.family && asks_local(other))
 }
 
 fn is_link_local(net: &IpNet) -> bool {
