@@ -91,7 +91,7 @@ async fn three_members_survive_their_leader() {
     let index = net.at(other).read_barrier().await.unwrap();
     net.at(other).applied(index).await;
     assert_eq!(net.at(other).with(|journal| journal.lines.len()), 11);
-    assert_eq!(net.at(leader).status().borrow().reachable[&id(other)], true);
+    assert!(net.at(leader).status().borrow().reachable[&id(other)]);
     let refused = net.at(other).propose(b"no".to_vec()).await;
     assert_eq!(refused, Err(ProposeError::NotLeader { leader: Some(id(leader)) }));
 }

@@ -20,15 +20,15 @@ use overlay_raft::{
 
 #[test]
 fn three_members_keep_every_promise_under_faults() {
-    for seed in 0..40 {
-        World::new(seed, 3).survive(12_000);
+    for seed in 0..36 {
+        World::new(seed, 3).survive(8_000);
     }
 }
 
 #[test]
 fn five_members_keep_every_promise_under_faults() {
-    for seed in 100..115 {
-        World::new(seed, 5).survive(10_000);
+    for seed in 100..109 {
+        World::new(seed, 5).survive(6_000);
     }
 }
 
@@ -36,18 +36,20 @@ fn five_members_keep_every_promise_under_faults() {
 fn the_same_seed_replays_the_same_trace() {
     let trace = |seed| {
         let mut world = World::new(seed, 3);
-        world.survive(6_000);
+        world.survive(4_000);
         (world.trace, world.events)
     };
-    assert_eq!(trace(7), trace(7));
+    for seed in 0..6 {
+        assert_eq!(trace(seed), trace(seed), "seed {seed}");
+    }
     assert_ne!(trace(7), trace(8));
 }
 
 #[test]
-fn a_dead_leader_is_replaced_in_one_to_two_and_a_half_seconds() {
-    let mut worst = 0;
-    for seed in 0..30 {
-        let mut world = World::new(seed, 3);
+fn a_dead_leader_is_replaced_in_about_one_to_two_seconds() {
+    let mut times = Vec::new();
+    for seed in 0..31 {
+        let mut world = World::with_tick(seed, 3, Duration::from_millis(100));
         world.grow();
         let leader = world.leader().unwrap();
         world.crash(leader);
@@ -56,9 +58,11 @@ fn a_dead_leader_is_replaced_in_one_to_two_and_a_half_seconds() {
             world.step();
             assert!(world.millis - start < 5_000, "seed {seed}");
         }
-        worst = worst.max(world.millis - start);
+        times.push(world.millis - start);
     }
-    assert!((900..=4_000).contains(&worst), "{worst} ms");
+    times.sort_unstable();
+    let median = times[times.len() / 2];
+    assert!((900..=2_000).contains(&median), "{times:?}");
 }
 
 #[test]
@@ -69,7 +73,7 @@ fn a_returning_member_does_not_disturb_the_leader() {
     let term = world.nodes[leader].machine.as_ref().unwrap().status().term;
     let other = (leader + 1) % 3;
     world.cut(other);
-    world.run(10_000);
+    world.run(4_000);
     world.heal();
     world.run(3_000);
     let status = world.nodes[leader].machine.as_ref().unwrap().status();
@@ -143,6 +147,7 @@ struct World {
     sent: u64,
     cut: BTreeSet<usize>,
     loss: u64,
+    tick: Duration,
     next_value: u64,
     proposals: BTreeMap<ProposalId, u64>,
     acknowledged: BTreeMap<u64, u64>,
@@ -158,6 +163,10 @@ struct World {
 
 impl World {
     fn new(seed: u64, size: usize) -> Self {
+        Self::with_tick(seed, size, Duration::from_millis(20))
+    }
+
+    fn with_tick(seed: u64, size: usize, tick: Duration) -> Self {
         let mut world = Self {
             seed,
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678,
@@ -169,6 +178,7 @@ impl World {
             sent: 0,
             cut: BTreeSet::new(),
             loss: 0,
+            tick,
             next_value: 1,
             proposals: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
@@ -217,25 +227,25 @@ impl World {
         while self.millis < end {
             self.step();
             match self.draw(1_000) {
-                0 => {
-                    let victim = self.draw(self.size as u64) as usize;
+                0..=2 => {
+                    let victim = self.victim();
                     self.crash(victim);
                 }
-                1..=2 => {
+                3..=10 => {
                     let victim = self.draw(self.size as u64) as usize;
                     self.boot(victim);
                 }
-                3 => {
-                    let victim = self.draw(self.size as u64) as usize;
+                11..=13 => {
+                    let victim = self.victim();
                     self.cut(victim);
                 }
-                4..=5 => self.heal(),
-                6 => {
+                14..=18 => self.heal(),
+                19 => {
                     let (from, to) =
                         (self.draw(self.size as u64) as usize, self.draw(self.size as u64) as usize);
                     self.input(from, Input::Transfer { to: id(to) });
                 }
-                7..=60 => {
+                20..=150 => {
                     let member = self.draw(self.size as u64) as usize;
                     self.propose(member);
                 }
@@ -247,11 +257,17 @@ impl World {
         for member in 0..self.size {
             self.boot(member);
         }
-        self.run(8_000);
+        self.run(3_000);
         let leader = self.leader().unwrap_or_else(|| panic!("no leader after peace, seed {}", self.seed));
         self.propose(leader);
-        self.run(2_000);
+        self.run(1_000);
         self.check_the_end();
+    }
+
+    /// The leader more often than anybody else.
+    fn victim(&mut self) -> usize {
+        let anybody = self.draw(self.size as u64) as usize;
+        if self.draw(2) == 0 { self.leader().unwrap_or(anybody) } else { anybody }
     }
 
     fn check_the_end(&self) {
@@ -259,7 +275,7 @@ impl World {
         for (member, node) in self.nodes.iter().enumerate() {
             assert_eq!(node.replica.digest, first.digest, "state of member {member}, seed {}", self.seed);
         }
-        let enough = self.workable / 1_000;
+        let enough = self.workable / 500;
         let acknowledged = self.acknowledged.len() as u64;
         assert!(acknowledged >= enough, "{acknowledged} acknowledged, not {enough}, seed {}", self.seed);
         for (value, index) in &self.acknowledged {
@@ -355,7 +371,7 @@ impl World {
     fn act(&mut self, member: usize, action: Action) {
         match action {
             Action::Persist(persist) => {
-                let delay = 1 + self.draw(8);
+                let delay = 1 + self.draw(if self.loss > 0 { 25 } else { 5 });
                 let node = &mut self.nodes[member];
                 let at = node.writes.back().map_or(0, |(at, _)| *at).max(self.millis + delay);
                 node.writes.push_back((at, persist));
@@ -407,7 +423,8 @@ impl World {
         node.lives += 1;
         node.replica = Replica::default();
         let saved = node.disk.load().unwrap().unwrap_or_default();
-        let config = Config { snapshot_every: 25, keep_entries: 5, ..Config::new(id(member)) };
+        let config =
+            Config { snapshot_every: 25, keep_entries: 5, tick: self.tick, ..Config::new(id(member)) };
         node.machine = Some(Consensus::new(config, saved, now, seed).unwrap());
         self.drain(member);
     }
