@@ -139,4 +139,4 @@ impl Default for State {
 }
 
 /// The first VNI that is handed out. 4096, as Docker.
-pub(crate) const FIRST_VNI: u32 = 4096;
+const FIRST_VNI: u32 = 4096;

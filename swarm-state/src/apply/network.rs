@@ -138,6 +138,7 @@ impl State {
     }
 
     /// Docker's texts for what the allocator refuses, with the reason behind them.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other refusals explain themselves")]
     fn denied_network(&self, denied: &Denied) -> Rejection {
         let plain = Rejection::plain;
         match denied {
@@ -238,9 +239,7 @@ fn take_vnis(mut space: IdSpace, spec: &NetworkSpec, count: usize) -> Result<(Id
     for text in wanted.split(',').map(str::trim).filter(|text| !text.is_empty()).take(count) {
         let vni = text.parse().ok().and_then(|number| Vni::new(number).ok());
         let vni = vni.ok_or_else(|| invalid(format!("invalid VXLAN id {text}")))?;
-        if vni.get() >= crate::state::FIRST_VNI {
-            space.claim(vni.get()).map_err(|error| invalid(format!("VXLAN id {error}")))?;
-        }
+        space.claim(vni.get()).map_err(|error| invalid(format!("VXLAN id {error}")))?;
         vnis.push(vni);
     }
     while vnis.len() < count {

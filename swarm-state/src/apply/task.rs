@@ -146,7 +146,17 @@ impl State {
             TaskState::Shutdown => task.status.state < TaskState::Assigned && !task.is_wanted(),
             TaskState::Orphaned => task.status.state <= TaskState::Running && !self.node_is_there(task),
             TaskState::Rejected => task.status.state < TaskState::Assigned,
-            _ => false,
+            TaskState::New
+            | TaskState::Pending
+            | TaskState::Assigned
+            | TaskState::Accepted
+            | TaskState::Preparing
+            | TaskState::Ready
+            | TaskState::Starting
+            | TaskState::Running
+            | TaskState::Complete
+            | TaskState::Failed
+            | TaskState::Remove => false,
         };
         if !ends {
             return false;

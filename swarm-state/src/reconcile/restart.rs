@@ -33,6 +33,9 @@ pub(super) fn plan(
 
 /// Whether the restart policy wants another run after `dead`, the last one of a place.
 pub(super) fn should_restart(service: &Service, tasks: &[&Task], dead: &Task, now: Timestamp) -> bool {
+    if service.spec.mode.is_job() && dead.status.state == TaskState::Complete {
+        return false;
+    }
     let policy = service.spec.task_template.restart_policy();
     let wanted = match policy.condition() {
         RestartCondition::Any => true,
