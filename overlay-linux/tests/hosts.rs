@@ -9,7 +9,7 @@
 
 mod common;
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use common::{Task, converge, name, netns, overlay, ping, settle, tcp, vni, wire}
 use nix::sys::socket::{getsockopt, sockopt::IpMtu};
 use overlay_core::MacAddr;
 use overlay_linux::link::{
-    Change, Desired, Family, FdbEntry, Link, NeighbourKey, Netlink, Op, Route, Rule, Scope, Vxlan,
+    Change, Desired, Family, FdbEntry, Link, NeighbourKey, Netlink, Op, Peer, Route, Rule, Scope, Vxlan,
 };
 use overlay_linux::netns::NetNs;
 
@@ -154,7 +154,7 @@ fn ipv6_tasks_reach_each_other_over_an_ipv6_underlay() {
         let vxlan = Vxlan::new(vni(4098), host.parse().unwrap()).proxied();
         let vxlan = Link::vxlan(vxlan).with_mtu(1430_u32).with_master(bridge.clone());
         desired.links.insert(dev.clone(), vxlan);
-        let peer = overlay_linux::link::Peer::new(task.clone(), name("eth0"))
+        let peer = Peer::new(task.clone(), name("eth0"))
             .with_mac(mac(own))
             .with_mtu(1430_u32)
             .with_address(ipnet::IpNet::new(ip(own).into(), 64).unwrap());
@@ -172,6 +172,36 @@ fn ipv6_tasks_reach_each_other_over_an_ipv6_underlay() {
     settle(&Netlink::open_in(&b).unwrap(), &on_b);
     assert_eq!(tcp(&one, &two, ip_two), ip_one);
     assert_eq!(tcp(&two, &one, ip_one), ip_two);
+}
+
+#[test]
+fn isolated_ports_reach_their_host_but_not_each_other() {
+    let Some(host) = netns("isolated_ports_reach_their_host_but_not_each_other") else { return };
+    let netlink = Netlink::open_in(&host).unwrap();
+    let net = |text: &str| text.parse::<ipnet::IpNet>().unwrap();
+    let bridge = name("obgw");
+    let (one, two) = (Arc::new(NetNs::create().unwrap()), Arc::new(NetNs::create().unwrap()));
+    let port = |task: &Arc<NetNs>, address: &str| {
+        let peer = Peer::new(task.clone(), name("eth0")).with_address(net(address));
+        Link::veth(peer).with_master(bridge.clone())
+    };
+    let (to_one, to_two) = (port(&one, "172.18.0.2/16"), port(&two, "172.18.0.3/16"));
+    let mut desired = Desired::default();
+    desired.links.insert(bridge.clone(), Link::bridge().with_address(net("172.18.0.1/16")));
+    desired.links.insert(name("ve1"), to_one.clone().isolated());
+    desired.links.insert(name("ve2"), to_two.isolated());
+    settle(&netlink, &desired);
+    tcp(&one, &host, "172.18.0.1".parse().unwrap());
+    tcp(&host, &two, "172.18.0.3".parse().unwrap());
+    let connect = || {
+        let listener = two.run(|| TcpListener::bind("172.18.0.3:0")).unwrap().unwrap();
+        let to = listener.local_addr().unwrap();
+        one.run(|| TcpStream::connect_timeout(&to, Duration::from_millis(300)).is_ok()).unwrap()
+    };
+    assert!(!connect());
+    desired.links.insert(name("ve1"), to_one);
+    settle(&netlink, &desired);
+    tcp(&one, &two, "172.18.0.3".parse().unwrap());
 }
 
 #[test]

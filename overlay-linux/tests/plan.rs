@@ -96,6 +96,7 @@ fn apply(world: &mut Observed, op: &Op) -> Result<(), &'static str> {
             world.routes.retain(|route| route.dev.as_ref() != Some(&name));
             for link in world.links.values_mut() {
                 link.master = link.master.take().filter(|master| *master != name);
+                link.isolated &= link.master.is_some();
             }
         }
         Change::SetMac { name, mac } => world.links.get_mut(&name).unwrap().mac = Some(mac),
@@ -104,7 +105,13 @@ fn apply(world: &mut Observed, op: &Op) -> Result<(), &'static str> {
             if master.as_ref().is_some_and(|master| !world.links.contains_key(master)) {
                 return Err("ENODEV");
             }
-            world.links.get_mut(&name).unwrap().master = master;
+            let link = world.links.get_mut(&name).unwrap();
+            (link.master, link.isolated) = (master, false);
+        }
+        Change::SetIsolated { name, isolated } => {
+            let link = world.links.get_mut(&name).unwrap();
+            link.master.as_ref().ok_or("EINVAL")?;
+            link.isolated = isolated;
         }
         Change::SimplifyBridge { name } => {
             world.links.get_mut(&name).unwrap().kind = ObservedKind::Bridge { plain: true };
@@ -173,7 +180,15 @@ fn create(world: &mut Observed, name: LinkName, link: &Link) -> Result<(), &'sta
         LinkKind::Existing => return Err("not made by us"),
     };
     let mtu = link.mtu.unwrap_or(1500);
-    let new = ObservedLink { kind, mac: link.mac, mtu, master: None, addresses: BTreeSet::new(), up: false };
+    let new = ObservedLink {
+        kind,
+        mac: link.mac,
+        mtu,
+        master: None,
+        isolated: false,
+        addresses: BTreeSet::new(),
+        up: false,
+    };
     world.links.insert(name, new).map_or(Ok(()), |_| Err("EEXIST"))
 }
 
@@ -305,6 +320,7 @@ fn link() -> impl Strategy<Value = Link> {
             mac: m.map(mac),
             mtu,
             master: master.map(dev),
+            isolated: up,
             addresses,
             up,
         })

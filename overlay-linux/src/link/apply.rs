@@ -171,6 +171,10 @@ impl<'a> Session<'a> {
                 let master = master.as_ref().map_or(Ok(0), |master| self.index(op, master))?;
                 (Message::SetLink(encode::link_with(name, LinkAttribute::Controller(master))), 0)
             }
+            Change::SetIsolated { name, isolated } => {
+                let info = LinkAttribute::LinkInfo(encode::port_info(*isolated));
+                (Message::NewLink(encode::link_with(name, info)), 0)
+            }
             Change::SimplifyBridge { name } => {
                 let info = LinkAttribute::LinkInfo(encode::bridge_info());
                 (Message::NewLink(encode::link_with(name, info)), 0)
@@ -270,6 +274,7 @@ fn is_done_already(change: &Change, errno: Option<Errno>) -> bool {
         | Change::SetMac { .. }
         | Change::SetMtu { .. }
         | Change::SetMaster { .. }
+        | Change::SetIsolated { .. }
         | Change::SimplifyBridge { .. }
         | Change::SetUp { .. }
         | Change::AddAddress { .. }

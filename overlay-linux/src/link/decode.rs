@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    BridgeStpState, InfoBridge, InfoData, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
-    LinkMessage,
+    BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoPortData, InfoVxlan, LinkAttribute, LinkFlags,
+    LinkInfo, LinkLayerType, LinkMessage,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
@@ -40,6 +40,7 @@ pub(super) struct RawLink {
     pub(super) mtu: u32,
     pub(super) up: bool,
     pub(super) master: Option<u32>,
+    pub(super) isolated: bool,
     /// The number of a veth's far end, in its namespace.
     pub(super) other_end: Option<u32>,
 }
@@ -69,6 +70,8 @@ pub(super) fn link(message: &LinkMessage) -> Option<RawLink> {
         mtu: first!(attributes, LinkAttribute::Mtu(mtu) => Some(*mtu)).unwrap_or_default(),
         up: message.header.flags.contains(LinkFlags::Up),
         master: first!(attributes, LinkAttribute::Controller(index) => Some(*index)),
+        isolated: first!(info, LinkInfo::PortData(InfoPortData::BridgePort(options)) => Some(options))
+            .is_some_and(|options| options.contains(&InfoBridgePort::Isolated(true))),
         other_end: first!(attributes, LinkAttribute::Link(index) => Some(*index)),
     })
 }

@@ -52,6 +52,8 @@ pub struct Link {
     pub mtu: Option<u32>,
     /// The bridge that it is a port of; `None`: no port.
     pub master: Option<LinkName>,
+    /// As a port, exchanges frames with the bridge itself and with ports that are not isolated only.
+    pub isolated: bool,
     /// Its addresses with the length of their networks. IPv6 ones skip duplicate address detection.
     ///
     /// Others are removed, but for link-local IPv6 ones and those of an [`LinkKind::Existing`] link.
@@ -181,7 +183,15 @@ pub enum Family {
 
 impl Link {
     fn of_kind(kind: LinkKind) -> Self {
-        Self { kind, mac: None, mtu: None, master: None, addresses: BTreeSet::new(), up: true }
+        Self {
+            kind,
+            mac: None,
+            mtu: None,
+            master: None,
+            isolated: false,
+            addresses: BTreeSet::new(),
+            up: true,
+        }
     }
 
     /// A bridge that is up.
@@ -224,6 +234,12 @@ impl Link {
     #[must_use]
     pub fn with_master(self, master: LinkName) -> Self {
         Self { master: Some(master), ..self }
+    }
+
+    /// Keeps it, as a port, from talking to other isolated ports.
+    #[must_use]
+    pub fn isolated(self) -> Self {
+        Self { isolated: true, ..self }
     }
 
     /// Adds an address.

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
-    BridgeStpState, InfoBridge, InfoData, InfoKind, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo,
-    LinkMessage, VxlanDf,
+    BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
+    InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, VxlanDf,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
@@ -68,6 +68,11 @@ pub(super) fn bridge_info() -> Vec<LinkInfo> {
         InfoBridge::NfCallArpTables(false),
     ];
     vec![LinkInfo::Kind(InfoKind::Bridge), LinkInfo::Data(InfoData::Bridge(plain))]
+}
+
+pub(super) fn port_info(isolated: bool) -> Vec<LinkInfo> {
+    let data = InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(isolated)]);
+    vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(data)]
 }
 
 fn vxlan_info(vxlan: &Vxlan) -> Vec<InfoVxlan> {

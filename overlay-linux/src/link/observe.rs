@@ -190,6 +190,7 @@ impl LinkTable {
             mac: raw.mac,
             mtu: raw.mtu,
             master: raw.master.and_then(|index| self.name(index)).cloned(),
+            isolated: raw.isolated,
             addresses: self.addresses.get(&raw.index).cloned().unwrap_or_default(),
             up: raw.up,
         }

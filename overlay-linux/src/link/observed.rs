@@ -19,12 +19,13 @@ use crate::netns::NetNs;
 /// ```
 /// use overlay_linux::link::Scope;
 ///
-/// let scope = Scope::links(["ob", "ov", "ve", "docker_gwbridge"]).with_tables(1000..=1999).with_rules(100..=199);
+/// let scope = Scope::links(["ob", "ov", "ve########"]).with_tables(1000..=1999).with_rules(100..=199);
 /// assert!(scope.owns_link("ov001001") && !scope.owns_link("eth0"));
+/// assert!(scope.owns_link("ve0123abcd") && !scope.owns_link("veth0"));
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Scope {
-    prefixes: Vec<String>,
+    patterns: Vec<String>,
     tables: Option<RangeInclusive<u32>>,
     rules: Option<RangeInclusive<u32>>,
 }
@@ -33,10 +34,13 @@ impl Scope {
     /// The mark on our routes and rules: a number that no known routing daemon uses.
     pub const PROTOCOL: u8 = 147;
 
-    /// All links whose names begin with one of `prefixes`; a whole name is a prefix, too.
+    /// All links with these names.
+    ///
+    /// A pattern with `#` is a whole name in which each `#` stands for one digit of `0123456789abcdef`; any other is how
+    /// the name begins. Mind that `ve` is how the names of other programs' links begin, too: `veth0`.
     #[must_use]
-    pub fn links<P: Into<String>>(prefixes: impl IntoIterator<Item = P>) -> Self {
-        Self { prefixes: prefixes.into_iter().map(Into::into).collect(), tables: None, rules: None }
+    pub fn links<P: Into<String>>(patterns: impl IntoIterator<Item = P>) -> Self {
+        Self { patterns: patterns.into_iter().map(Into::into).collect(), tables: None, rules: None }
     }
 
     /// All routes in these tables as well, whoever made them.
@@ -57,7 +61,7 @@ impl Scope {
     /// Tells whether a link of this name is ours.
     #[must_use]
     pub fn owns_link(&self, name: &str) -> bool {
-        self.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()))
+        self.patterns.iter().any(|pattern| matches(pattern, name))
     }
 
     /// Tells whether every route of this table is ours.
@@ -71,6 +75,15 @@ impl Scope {
     pub fn owns_rule(&self, pref: u32) -> bool {
         self.rules.as_ref().is_some_and(|prefs| prefs.contains(&pref))
     }
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    if !pattern.contains('#') {
+        return name.starts_with(pattern);
+    }
+    let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    pattern.len() == name.len()
+        && pattern.bytes().zip(name.bytes()).all(|(p, n)| p == n || p == b'#' && digit(n))
 }
 
 /// What of ours is in a namespace, as read by [`Netlink::observe`](super::Netlink::observe).
@@ -101,6 +114,8 @@ pub struct ObservedLink {
     pub mtu: u32,
     /// The name of the device that it is a port of.
     pub master: Option<LinkName>,
+    /// Whether it is an isolated port of a bridge.
+    pub isolated: bool,
     /// Its addresses.
     pub addresses: BTreeSet<IpNet>,
     /// Whether it is set to carry traffic.

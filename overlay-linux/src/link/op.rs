@@ -40,6 +40,8 @@ pub enum Change {
     SetMtu { name: LinkName, mtu: u32 },
     /// Makes it a port, or no port.
     SetMaster { name: LinkName, master: Option<LinkName> },
+    /// Lets a port talk to other isolated ports, or not.
+    SetIsolated { name: LinkName, isolated: bool },
     /// Turns off spanning tree, multicast snooping and calls into netfilter.
     SimplifyBridge { name: LinkName },
     /// Lets it carry traffic, or not.
@@ -84,6 +86,7 @@ impl Op {
             Change::SetMac { name, .. }
             | Change::SetMtu { name, .. }
             | Change::SetMaster { name, .. }
+            | Change::SetIsolated { name, .. }
             | Change::SimplifyBridge { name }
             | Change::SetUp { name, .. } => Some(name),
             Change::AddAddress { dev, .. } | Change::DeleteAddress { dev, .. } => Some(dev),
@@ -126,6 +129,8 @@ impl fmt::Display for Change {
             Self::SetMtu { name, mtu } => write!(f, "link {name:?}: set mtu {mtu}"),
             Self::SetMaster { name, master: Some(master) } => write!(f, "link {name:?}: join {master:?}"),
             Self::SetMaster { name, master: None } => write!(f, "link {name:?}: leave its bridge"),
+            Self::SetIsolated { name, isolated: true } => write!(f, "link {name:?}: isolate"),
+            Self::SetIsolated { name, isolated: false } => write!(f, "link {name:?}: end isolation"),
             Self::SimplifyBridge { name } => write!(f, "link {name:?}: simplify bridge"),
             Self::SetUp { name, up } => write!(f, "link {name:?}: set {}", if *up { "up" } else { "down" }),
             Self::AddAddress { dev, address } => write!(f, "address {address} on {dev:?}: add"),

@@ -135,11 +135,7 @@ impl Plan {
         let after = Settings { mac, mtu, addresses: &link.addresses, up, shared: existing };
         self.settings(&Place::Here, name, &before, &after);
 
-        let master = found.and_then(|found| found.master.as_ref());
-        if master != link.master.as_ref() && !(existing && link.master.is_none()) {
-            let change = Change::SetMaster { name: name.clone(), master: link.master.clone() };
-            self.here(Phase::Properties, change);
-        }
+        self.port(found, name, link);
         if let Some(ObservedLink { kind: ObservedKind::Bridge { plain: false }, .. }) = found
             && link.kind == LinkKind::Bridge
         {
@@ -150,6 +146,19 @@ impl Plan {
                 if let ObservedKind::Veth { peer } = &found.kind { peer.as_ref() } else { None }
             });
             self.peer(peer, found);
+        }
+    }
+
+    fn port(&mut self, found: Option<&ObservedLink>, name: &LinkName, link: &Link) {
+        let moved = found.and_then(|found| found.master.as_ref()) != link.master.as_ref();
+        if moved && !(link.kind == LinkKind::Existing && link.master.is_none()) {
+            let change = Change::SetMaster { name: name.clone(), master: link.master.clone() };
+            self.here(Phase::Properties, change);
+        }
+        let isolated = !moved && found.is_some_and(|found| found.isolated);
+        if isolated != link.isolated && link.master.is_some() {
+            let change = Change::SetIsolated { name: name.clone(), isolated: link.isolated };
+            self.here(Phase::Properties, change);
         }
     }
 
@@ -322,6 +331,7 @@ fn without(observed: &Observed, removed: &BTreeSet<LinkName>) -> Observed {
     left.links.retain(|name, _| !removed.contains(name));
     for link in left.links.values_mut() {
         link.master = link.master.take().filter(|master| !removed.contains(master));
+        link.isolated &= link.master.is_some();
     }
     left.neighbours.retain(|key, _| !removed.contains(&key.dev));
     left.fdb.retain(|entry| !removed.contains(&entry.dev));
