@@ -1,5 +1,5 @@
 //! Processes by identity.
-#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::zombie_processes, missing_docs, reason = "tests bury by descriptor")]
 
 use std::process::{Child, Command};
 use std::time::Duration;
