@@ -234,6 +234,8 @@ pub struct CreateTask {
     pub task: TaskId,
     /// The service.
     pub service: ServiceId,
+    /// Its `spec_version` when this was planned; if it has another one the step is skipped.
+    pub spec_version: u64,
     /// Number within a replicated service; 0 with `node` for a global one.
     pub slot: u64,
     /// The node, for global services.

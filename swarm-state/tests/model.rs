@@ -63,7 +63,6 @@ enum Step {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
     fn a_swarm_survives_everything(steps in prop::collection::vec(step(), 1..60)) {

@@ -63,7 +63,11 @@ impl State {
         } else {
             op.slot > 0 && op.node.is_none()
         };
-        if !place_fits || self.tasks.contains_key(&op.task) || self.place_is_taken(op) {
+        if !place_fits
+            || service.spec_version != op.spec_version
+            || self.tasks.contains_key(&op.task)
+            || self.place_is_taken(op)
+        {
             return false;
         }
         let service = service.clone();

@@ -63,7 +63,17 @@ pub(super) fn replacement(
         Place::Slot(slot) => (slot, None),
         Place::Node(node) => (0, Some(node)),
     };
-    TaskOp::Create(CreateTask { task, service: service.id, slot, node, desired, not_before, replaces: None })
+    let (service, spec_version) = (service.id, service.spec_version);
+    TaskOp::Create(CreateTask {
+        task,
+        service,
+        spec_version,
+        slot,
+        node,
+        desired,
+        not_before,
+        replaces: None,
+    })
 }
 
 /// Whether the task's node cannot be counted on or is not the right one any more.

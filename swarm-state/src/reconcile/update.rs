@@ -113,8 +113,17 @@ fn replace(
         Place::Node(node) => (0, Some(node)),
     };
     let desired = if start_first { TaskState::Running } else { TaskState::Ready };
-    let create =
-        CreateTask { task: ids(), service: service.id, slot, node, desired, not_before: now, replaces: kept };
+    let (service, spec_version) = (service.id, service.spec_version);
+    let create = CreateTask {
+        task: ids(),
+        service,
+        spec_version,
+        slot,
+        node,
+        desired,
+        not_before: now,
+        replaces: kept,
+    };
     ops.push(TaskOp::Create(create));
 }
 
