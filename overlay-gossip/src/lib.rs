@@ -38,6 +38,6 @@ pub use membership::{InputError, Membership, Publish};
 pub use name::{NameError, NetworkId, NodeName};
 pub use output::{Action, DialFailure, DialId, Event, Evidence, Input, Output, StreamId, Transmit};
 pub use stats::Stats;
-pub use table::{Phase, PhaseError, PublishError, Record};
+pub use table::{Changes, Phase, PhaseError, PublishError, Record};
 pub use wire::WireError;
 pub use wire::stream::Frame;

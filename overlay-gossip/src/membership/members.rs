@@ -39,10 +39,6 @@ impl Members {
         Self { me, known: BTreeMap::new(), by_addr: BTreeMap::new(), ring: Vec::new(), up: 0, digest: 0 }
     }
 
-    pub(crate) fn me(&self) -> &NodeName {
-        &self.me
-    }
-
     pub(crate) fn get(&self, name: &str) -> Option<&Known> {
         self.known.get(name)
     }

@@ -279,7 +279,12 @@ impl Membership {
         }
         let left = claim.node == claim.from;
         // A goodbye that arrives after the verdict still says more than it.
-        if !member.state.is_up() && !(left && member.state == MemberState::Dead) {
+        let news = match member.state {
+            MemberState::Alive | MemberState::Suspect => true,
+            MemberState::Dead => left,
+            MemberState::Left => false,
+        };
+        if !news {
             return;
         }
         if member.name == self.config.name && self.leaving == Leaving::No {

@@ -308,12 +308,12 @@ impl Membership {
     }
 
     /// Networks with attached nodes.
-    pub(crate) fn networks(&self) -> impl Iterator<Item = &NetworkId> {
+    pub fn networks(&self) -> impl Iterator<Item = &NetworkId> {
         self.tables.networks()
     }
 
     /// What changed since the last call: members or attachments, and tables.
-    pub(crate) fn take_changes(&mut self) -> Changes {
+    pub fn take_changes(&mut self) -> Changes {
         let mut changes = self.tables.take_changes();
         changes.members |= std::mem::take(&mut self.members_changed);
         changes

@@ -107,6 +107,11 @@ impl Membership {
             self.stats.ignored += 1;
             return;
         }
+        if let Some(name) = self.members.by_addr(from).cloned()
+            && let Some(known) = self.members.get_mut(name.as_str())
+        {
+            known.heard = Some(now);
+        }
         let to = self.answer_to(from, &ping.source);
         let digest = ping.digest.map(|_| self.members.digest());
         let ack = Message::Ack(Ack { seq: ping.seq, payload: None, digest });

@@ -116,6 +116,7 @@ fn ln(n: usize) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests need a moment to start from")]
 mod tests {
     use super::*;
     use crate::Profile;

@@ -49,13 +49,13 @@ pub enum PublishError {
     Backwards { from: Phase, to: Phase },
 }
 
-/// What changed.
-#[derive(Debug, Default)]
-pub(crate) struct Changes {
+/// What changed since the last look.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Changes {
     /// Members or attachments.
-    pub(crate) members: bool,
+    pub members: bool,
     /// Tables, by network and name.
-    pub(crate) tables: BTreeSet<(NetworkId, String)>,
+    pub tables: BTreeSet<(NetworkId, String)>,
 }
 
 /// A message for another node.
@@ -380,6 +380,7 @@ impl Tables {
         if left || !self.joined.contains(&network) || !self.take_epoch(now, &owner, epoch) {
             return;
         }
+        let pace = self.pace(&network, members);
         for row in rows {
             if row.version > MAX_VERSION || row.value.len() > self.limits.value {
                 self.refused += 1;
@@ -397,8 +398,11 @@ impl Tables {
             self.taken += 1;
             let row =
                 Row { epoch, version: row.version, phase: row.phase, value: row.value, changed_at: now };
-            self.put(now, &network, &owner, key.clone(), row, members);
-            self.spread.add((network.clone(), owner.clone(), key), now, &self.limits.pace(true));
+            if self.note(&network, &owner, &key, row.phase) {
+                self.meet_soon(now, &owner, members);
+            }
+            self.store.put(&network, &owner, key.clone(), row);
+            self.spread.add((network.clone(), owner.clone(), key), now, &pace);
         }
     }
 
@@ -461,25 +465,9 @@ impl Tables {
         let me = self.me.clone();
         let row = Row { epoch: self.epoch, version: self.version, phase, value, changed_at: now };
         self.note(network, &me, &key, phase);
+        let pace = spread::Pace { delay: self.limits.delay, interval: self.limits.gossip, relay: false };
         self.store.put(network, &me, key.clone(), row);
-        self.spread.add((network.clone(), me, key), now, &self.limits.pace(false));
-    }
-
-    /// Stores a record of another node.
-    fn put(
-        &mut self,
-        now: Instant,
-        network: &NetworkId,
-        owner: &NodeName,
-        key: RowKey,
-        row: Row,
-        members: &Members,
-    ) {
-        let news = self.note(network, owner, &key, row.phase);
-        self.store.put(network, owner, key, row);
-        if news {
-            self.meet_soon(now, owner, members);
-        }
+        self.spread.add((network.clone(), me, key), now, &pace);
     }
 
     /// Keeps account of changes and attachments; says whether a node got attached to a network of ours.
@@ -575,12 +563,6 @@ impl Tables {
 
     fn is_present(&self, owner: &NodeName, members: &Members) -> bool {
         *owner == self.me || members.is_up(owner.as_str())
-    }
-}
-
-impl Limits {
-    fn pace(&self, relay: bool) -> spread::Pace {
-        spread::Pace { delay: self.delay, interval: self.gossip, relay }
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) type RowId = (NetworkId, NodeName, RowKey);
 pub(super) struct Pace {
     pub(super) delay: Duration,
     pub(super) interval: Duration,
-    /// The record is not our own.
+    /// Others have it already, most likely: it is not our own, and its owner sends to all itself.
     pub(super) relay: bool,
 }
 
@@ -43,7 +43,7 @@ impl Spread {
         let sent = u32::from(pace.relay);
         self.order.insert((sent, id.clone()));
         self.sent.insert(id, sent);
-        self.wake(now + pace.delay);
+        self.wake(now + if pace.relay { pace.interval } else { pace.delay });
     }
 
     fn wake(&mut self, at: Instant) {
@@ -117,6 +117,16 @@ impl Tables {
             packer.push(&id.0, &id.1, row.epoch, &row.as_ref(&id.2));
         }
         packer.finish()
+    }
+
+    /// How soon another node's record is passed on.
+    pub(super) fn pace(&self, network: &NetworkId, members: &Members) -> Pace {
+        let few = if network.as_str().is_empty() {
+            members.up() <= AUDIENCE
+        } else {
+            self.attached.get(network).map_or(0, BTreeSet::len) <= AUDIENCE
+        };
+        Pace { delay: self.limits.delay, interval: self.limits.gossip, relay: few }
     }
 
     /// The other nodes that want the records of a network.

@@ -129,6 +129,7 @@ impl Agent {
     ///
     /// What cannot be published (see [`PublishError`](crate::PublishError)) is counted in
     /// [`Stats::records_refused`].
+    #[expect(clippy::too_many_arguments, reason = "a record has that many parts")]
     pub fn publish(&self, network: NetworkId, table: &str, key: &str, phase: Phase, value: Bytes) {
         let (table, key) = (table.to_owned(), key.to_owned());
         self.order(Command::Publish(Box::new((network, table, key, phase, value))));

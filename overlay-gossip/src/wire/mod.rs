@@ -11,6 +11,8 @@ pub(crate) mod message;
 pub(crate) mod msgpack;
 pub(crate) mod packet;
 pub(crate) mod stream;
+#[cfg(test)]
+mod vectors;
 
 /// Why received bytes were dropped.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]

@@ -60,9 +60,10 @@ impl Frame {
             let rest = buf.get(self.at..).ok_or(WireError::Truncated)?;
             match self.stage {
                 Stage::Label => {
-                    if let [tag::LABEL, ..] = rest {
-                        let &[_, len, ..] = rest else { return Err(WireError::Truncated) };
-                        self.at += 2 + usize::from(len);
+                    match *rest {
+                        [] | [tag::LABEL] => return Err(WireError::Truncated),
+                        [tag::LABEL, len, ..] => self.at += 2 + usize::from(len),
+                        _ => {}
                     }
                     self.stage = Stage::Kind;
                 }
