@@ -1,5 +1,5 @@
 //! The rule sets of a node, in fresh network namespaces: what the kernel makes of them.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, missing_docs, reason = "tests")]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;

@@ -6,8 +6,8 @@ use super::expr::{self, Instruction};
 use super::fingerprint::{
     TAG_COMMENT, TAG_DATA_ORDER, TAG_FINGERPRINT, TAG_KEY_ORDER, TAG_OWNER, definition, put_tag,
 };
-use super::lower::{Anonymous, Element, ElementData, Program};
 use super::model::{BaseChain, Policy, Set, SetData, TableKey};
+use super::program::{Anonymous, Element, ElementData, Program};
 use super::value::{Type, width};
 use super::wire::{Attrs, Message, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 

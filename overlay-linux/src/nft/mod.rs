@@ -30,20 +30,23 @@ mod lower;
 mod model;
 mod observe;
 mod plan;
+mod program;
 mod rule;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod value;
 mod wire;
 
 pub use batch::{Batch, Op};
 pub use error::NftError;
 pub use field::{Field, Target};
-pub use lower::LowerError;
 pub use model::{
     BaseChain, Chain, ChainKind, Elem, Family, Hook, Policy, Ruleset, Set, SetData, Table, TableKey,
 };
 pub use observe::Observed;
 pub use plan::{PlanError, plan};
+pub use program::LowerError;
 pub use rule::{
     Compare, Expr, KeySet, NatTo, Reject, Rule, Spread, Stmt, UpdateOp, ValueMap, Verdict, VerdictMap,
 };

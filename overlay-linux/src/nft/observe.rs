@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::batch::{SET_ANONYMOUS, SET_EVAL};
 use super::fingerprint::{Fingerprint, TAG_FINGERPRINT, TAG_OWNER, find_tag};
-use super::lower::ElementData;
 use super::model::{Family, TableKey};
+use super::program::ElementData;
 use super::rule::Verdict;
 use super::wire::{attrs, find, find_str, find_u32, find_u64, text};
 

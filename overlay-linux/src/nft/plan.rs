@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::batch::{Action, Batch, Op};
 use super::fingerprint::definition;
-use super::lower::{Element, LowerError, Program, Scope, lower, lower_elements};
-use super::model::{BaseChain, Family, Ruleset, Set, SetData, Table, TableKey};
-use super::observe::{Observed, ObservedBase, ObservedChain, ObservedSet, ObservedTable};
+use super::lower::{Scope, lower, lower_elements};
+use super::model::{BaseChain, Elem, Family, Ruleset, Set, SetData, Table, TableKey};
+use super::observe::{Observed, ObservedBase, ObservedChain, ObservedRule, ObservedSet, ObservedTable};
+use super::program::{Element, LowerError, Program};
 use super::rule::{Stmt, Verdict, VerdictMap};
 
 /// Why there is no plan. Nothing was sent to the kernel.
@@ -145,8 +146,8 @@ impl TablePlan<'_> {
 
     fn check_element_chains(&self, set: &Set) -> Result<(), LowerError> {
         set.elements.values().try_for_each(|elem| match elem {
-            super::model::Elem::Verdict(verdict) => self.check_chain(verdict),
-            super::model::Elem::Member | super::model::Elem::Value(_) => Ok(()),
+            Elem::Verdict(verdict) => self.check_chain(verdict),
+            Elem::Member | Elem::Value(_) => Ok(()),
         })
     }
 
@@ -224,7 +225,7 @@ impl TablePlan<'_> {
         mut programs: Vec<Program>,
         replaced: &BTreeSet<String>,
     ) {
-        let same = |(program, rule): &(&Program, &super::observe::ObservedRule)| {
+        let same = |(program, rule): &(&Program, &ObservedRule)| {
             rule.fingerprint == Some(program.fingerprint) && program.sets.is_disjoint(replaced)
         };
         let shorter = programs.len().min(known.rules.len());
