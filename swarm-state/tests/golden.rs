@@ -87,8 +87,10 @@ fn compare(path: &str, before: &Value, after: &Value, lost: &mut Vec<String>) {
                 compare(&format!("{path}[{index}]"), item, after.get(index).unwrap_or(&Value::Null), lost);
             }
         }
-        _ if before == after => {}
-        _ => lost.push(format!("{path}: {before} became {after}")),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) if before == after => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            lost.push(format!("{path}: {before} became {after}"))
+        }
     }
 }
 

@@ -1,5 +1,11 @@
 //! Whatever happens, in whatever order: no address twice, no task backwards, and in the end what was asked for.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    missing_docs,
+    reason = "tests"
+)]
 
 mod support;
 

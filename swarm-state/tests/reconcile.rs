@@ -202,6 +202,52 @@ fn an_update_replaces_one_task_at_a_time() {
 }
 
 #[test]
+fn writing_out_defaults_replaces_no_task() {
+    let mut world = World::new(1);
+    let service = world.create_service(&web("web", 2, 8080, &[]));
+    world.settle();
+    let before: Vec<_> = world.running(service).iter().map(|task| task.id).collect();
+    world.update_service(service, |spec| {
+        let template = &mut spec.task_template;
+        template.runtime = "container".to_owned();
+        template.restart_policy =
+            serde_json::from_str(r#"{"Condition":"any","Delay":5000000000,"MaxAttempts":0}"#).unwrap();
+        template.placement = Some(Default::default());
+        let container = template.container_spec.as_mut().unwrap();
+        container.extra.insert("Isolation".to_owned(), "default".into());
+        container.extra.insert(
+            "Privileges".to_owned(),
+            serde_json::json!({"CredentialSpec": null, "NoNewPrivileges": false}),
+        );
+        spec.endpoint_spec.as_mut().unwrap().ports[0].publish_mode = Some(Default::default());
+        spec.update_config = serde_json::from_str(r#"{"Parallelism":2}"#).unwrap();
+    });
+    world.run_for(Duration::from_secs(20));
+    assert_eq!(world.running(service).iter().map(|task| task.id).collect::<Vec<_>>(), before);
+    assert_eq!(update_state(&world, service), None);
+}
+
+#[test]
+fn a_rollback_to_what_is_gone_pauses() {
+    let mut world = World::new(1);
+    let network = world.create_network(r#"{"Name":"old"}"#);
+    let service = world.create_service(&web("web", 1, 0, &["old"]));
+    world.settle();
+    world.update_service(service, |spec| {
+        spec.task_template.networks.clear();
+        spec.update_config = serde_json::from_str(r#"{"Parallelism":1,"FailureAction":"rollback"}"#).unwrap();
+    });
+    world.settle();
+    world.ok(Action::RemoveNetwork { id: network });
+    let task = world.running(service)[0].id;
+    world.report(task, TaskState::Failed);
+    world.run_for(Duration::from_secs(30));
+    let status = world.state.service(service).unwrap().update_status.clone().unwrap();
+    assert_eq!(status.state, UpdateState::Paused);
+    assert!(status.message.contains("cannot be rolled back: network"), "{}", status.message);
+}
+
+#[test]
 fn start_first_never_has_fewer_tasks() {
     let mut world = World::new(2);
     let service = world.create_service(&web("web", 2, 0, &[]));

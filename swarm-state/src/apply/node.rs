@@ -132,7 +132,7 @@ impl State {
                 "node {id} is a cluster manager and is a member of the raft cluster. It must be demoted to worker before removal"
             ));
         }
-        if !force && matches!(node.status.state, NodeState::Ready | NodeState::Unknown) {
+        if !force && node.status.state == NodeState::Ready {
             return refuse(format!("node {id} is not down and can't be removed"));
         }
         let name = node.description.hostname.clone();

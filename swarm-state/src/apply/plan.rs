@@ -34,7 +34,7 @@ impl State {
         }
     }
 
-    fn set_update_status(
+    pub(super) fn set_update_status(
         &mut self,
         out: &mut Vec<Change>,
         id: ServiceId,

@@ -82,13 +82,17 @@ impl State {
         Ok(Value::Done)
     }
 
-    /// Goes back to the previous spec because the update failed.
+    /// Goes back to the previous spec because the update failed; stops the update if that cannot be had any more.
     pub(super) fn roll_back(&mut self, out: &mut Vec<Change>, id: ServiceId, message: &str) -> bool {
         let Some(known) = self.services.get(&id) else { return false };
         let Some(wanted) = known.previous_spec.clone() else { return false };
-        let mut service = known.clone();
+        let (mut service, spec_version) = (known.clone(), known.spec_version);
+        let started_at = known.update_status.as_ref().and_then(|status| status.started_at);
         service.update_status = Some(rollback_started(self, message));
-        self.change_service(out, service, &wanted).is_ok()
+        let Err(rejection) = self.change_service(out, service, &wanted) else { return true };
+        let message = format!("update paused because it cannot be rolled back: {rejection}");
+        let status = UpdateStatus { state: UpdateState::Paused, started_at, completed_at: None, message };
+        self.set_update_status(out, id, spec_version, Some(&status))
     }
 
     /// Makes `wanted` the spec of a service that exists.

@@ -54,5 +54,6 @@ pub fn next_deadline(state: &State, now: Timestamp) -> Option<Timestamp> {
         update::deadlines(state, group, &mut deadlines);
     }
     reap::deadlines(state, &mut deadlines);
+    schedule::deadlines(state, now, &mut deadlines);
     deadlines.into_iter().filter(|deadline| *deadline > now).min()
 }

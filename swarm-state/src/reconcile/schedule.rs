@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use overlay_ipam::{Command as IpamCommand, NetworkKey, Owner, OwnerKey, Want};
+use overlay_ipam::{Command as IpamCommand, Denied, NetworkKey, Owner, OwnerKey, Want};
 
 use super::constraint::{admitted, label};
 use crate::apply::task_wants;
@@ -33,6 +33,19 @@ pub(super) fn plan(state: &State, now: Timestamp, ops: &mut Vec<TaskOp>) {
                 err,
             }),
             Err(_) => {} // it is known already
+        }
+    }
+}
+
+/// When addresses that rest become free for tasks that wait for them.
+pub(super) fn deadlines(state: &State, now: Timestamp, deadlines: &mut Vec<Timestamp>) {
+    let waiting = |task: &&Task| task.is_wanted() && task.status.state == TaskState::New;
+    for task in state.tasks().values().filter(waiting) {
+        let Some(service) = state.service(task.service_id) else { continue };
+        let wants = task_wants(state, service, task.id);
+        let check = state.ipam().check(now.as_millis(), &IpamCommand::Acquire { wants });
+        if let Err(Denied::AddressesExhausted { ready_ms: Some(ready), .. }) = check {
+            deadlines.extend(i64::try_from(ready).ok().map(Timestamp::from_millis));
         }
     }
 }
