@@ -1,7 +1,11 @@
 //! A member on the command line: prints each event as a line of JSON, leaves on SIGTERM.
 //!
 //! `agent --bind IP:PORT --name N [--join IP:PORT]... [--key BASE64]... [--profile lan|local|wan|fast] [--serf]`
-#![allow(clippy::print_stdout, reason = "that is what it is for")]
+#![allow(
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    reason = "it prints what it knows, and the rest as it is"
+)]
 
 use std::error::Error;
 use std::net::SocketAddr;

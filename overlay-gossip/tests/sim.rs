@@ -139,6 +139,44 @@ fn nobody_dies_of_lost_datagrams() {
 }
 
 #[test]
+fn a_stopped_process_does_not_accuse_the_others_when_it_wakes() {
+    for seed in 0..5 {
+        let mut world = joined(seed, 10, Profile::Lan);
+        for round in 0..4 {
+            for i in 0..2 {
+                world.stall(i, ms(2000 + 3000 * round));
+            }
+            world.run_for(ms(15_000));
+        }
+        for (i, node) in world.nodes.iter().enumerate() {
+            for (_, event) in &node.events {
+                if let Event::MemberDown { name: dead, .. } = event {
+                    assert!([name(0), name(1)].contains(dead), "n{i} says {dead}, seed {seed}");
+                }
+            }
+        }
+        assert!(world.run_until(ms(30_000), World::all_agree).is_some(), "seed {seed}");
+    }
+}
+
+#[test]
+fn leaving_a_network_is_seen_even_if_the_withdrawals_are_lost() {
+    let mut world = joined(6, 2, Profile::Fast);
+    let network = NetworkId::new("net").unwrap();
+    for i in 0..2 {
+        world.publish(i, "net", "k", Phase::Ready, "v");
+    }
+    world.run_for(ms(500));
+    assert_eq!(world.rows(0, "net").len(), 2);
+    world.loss = 1.0;
+    world.with(1, |m, now| m.leave_network(now, &network));
+    world.run_for(ms(700));
+    world.loss = 0.0;
+    world.run_for(ms(4000));
+    assert_eq!(world.rows(0, "net").len(), 1);
+}
+
+#[test]
 fn a_partition_heals() {
     for seed in 0..4 {
         let mut world = joined(seed, 6, Profile::Fast);
@@ -185,16 +223,23 @@ fn a_restarted_node_comes_back_under_its_name() {
 #[test]
 fn a_node_that_left_may_come_back_at_another_address() {
     let mut world = joined(1, 4, Profile::Fast);
+    world.publish(3, "net", "old", Phase::Ready, "v");
+    world.run_for(ms(500));
     world.with(3, |m, now| m.leave(now));
     world.run_for(ms(2000));
     world.kill(3);
     world.nodes[3].addr.set_port(7950);
+    world.nodes[3].lives = 0; // and with an older clock
     world.boot(3);
+    world.publish(3, "net", "k", Phase::Ready, "v");
     let to = world.nodes[0].addr;
     world.with(3, |m, now| m.join(now, to));
     assert!(world.run_until(ms(5000), World::all_agree).is_some());
     let addr = world.nodes[3].addr;
     assert_eq!(world.machine(1).member(&name(3)).unwrap().addr, addr);
+    world.publish(1, "net", "k", Phase::Ready, "v");
+    world.run_for(ms(1000));
+    assert_eq!(world.rows(1, "net").len(), 2);
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl Membership {
         let mine = from == self.config.name;
         self.event(Event::MemberSuspect { name: name.clone(), by: from });
         if !mine {
-            self.verify(now, &name);
+            self.verify(now, &name, claim.refused);
         }
     }
 
@@ -118,6 +118,10 @@ impl Membership {
         while let Some((at, name)) = self.suspicions.first().cloned() {
             if at > now {
                 return;
+            }
+            if self.overslept(now, at) {
+                self.grant_respite(now, &name);
+                continue;
             }
             self.suspicions.pop_first();
             let Some(known) = self.members.get(name.as_str()) else { continue };

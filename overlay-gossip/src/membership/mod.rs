@@ -126,7 +126,7 @@ impl Membership {
             next_gossip: now + push_pull::jitter(&mut rng, config.gossip_interval),
             next_push_pull: push_pull::after(now, push_pull::jitter(&mut rng, config.push_pull_interval)),
             next_reconnect: push_pull::after(now, config.reconnect_interval),
-            tables: Tables::new(&config, now, rng.clone()),
+            tables: Tables::new(&config, now, StdRng::from_rng(&mut rng)),
             awareness: Awareness::new(config.awareness_max),
             broadcasts: Broadcasts::default(),
             suspicions: BTreeSet::new(),

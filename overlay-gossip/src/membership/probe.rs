@@ -77,7 +77,11 @@ impl Membership {
             if at > now {
                 break;
             }
-            if let Some(open) = self.probes.close(seq) {
+            let Some(open) = self.probes.close(seq) else { continue };
+            // We slept; the answers may still lie unread. That says nothing about the other side.
+            if self.overslept(now, at) {
+                self.awareness.worse(1);
+            } else {
                 self.expire(now, seq, open);
             }
         }
@@ -87,18 +91,25 @@ impl Membership {
         self.probes.next = now + self.config.probe_interval * self.awareness.factor();
         if let Some(target) = self.next_target(now) {
             self.stats.probes += 1;
-            self.ping(now, &target, true);
+            self.ping(now, &target, self.config.probe_timeout, true);
         }
     }
 
-    /// Checks on a suspect that somebody else reported, if chance wants it to be us.
-    pub(super) fn verify(&mut self, now: Instant, name: &NodeName) {
+    /// Whether something is done so late that this node must have been stopped.
+    pub(super) fn overslept(&self, now: Instant, due: Instant) -> bool {
+        now.saturating_duration_since(due) > self.config.probe_interval.max(MIN_SLEEP)
+    }
+
+    /// Checks on a suspect that somebody else reported, if chance wants it to be us; by TCP nearly at once if the
+    /// other was refused.
+    pub(super) fn verify(&mut self, now: Instant, name: &NodeName, refused: bool) {
         use rand::Rng;
         let crowd = u32::try_from(self.members.up()).unwrap_or(u32::MAX).max(1);
         let busy =
             self.probes.open.values().any(|o| o.target == *name && !matches!(o.kind, Kind::Relay { .. }));
         if !busy && self.rng.random_range(0..crowd) < self.config.verifiers {
-            self.ping(now, name, false);
+            let patience = if refused { MIN_WAIT } else { self.config.probe_timeout };
+            self.ping(now, name, patience, false);
         }
     }
 
@@ -203,11 +214,11 @@ impl Membership {
     }
 
     /// Sends a direct ping. A suspect is told what it is accused of, so that it can object.
-    fn ping(&mut self, now: Instant, target: &NodeName, turn: bool) {
+    fn ping(&mut self, now: Instant, target: &NodeName, patience: Duration, turn: bool) {
         let Some(known) = self.members.get(target.as_str()) else { return };
         let (member, deadline) =
             (known.member.clone(), now + self.config.probe_interval * self.awareness.factor());
-        let wake = now + self.config.probe_timeout.min(self.config.probe_interval);
+        let wake = now + patience.min(self.config.probe_interval);
         let seq = self.probes.open(target.clone(), wake, Kind::Direct { turn, deadline });
         let mut messages = vec![self.ping_message(seq, target)];
         if member.state == MemberState::Suspect {
@@ -370,6 +381,9 @@ impl Membership {
 
 /// A TCP ping gets at least this long.
 const MIN_WAIT: Duration = Duration::from_millis(50);
+
+/// Being late by less is a busy machine, not a sleeping one.
+const MIN_SLEEP: Duration = Duration::from_millis(500);
 
 /// Most questions to have open at once.
 const MAX_OPEN: usize = 4096;

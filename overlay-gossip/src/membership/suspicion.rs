@@ -99,6 +99,17 @@ impl Membership {
         }
     }
 
+    /// Gives a suspect more time because this node slept through the time that it had: an objection may lie unread.
+    pub(super) fn grant_respite(&mut self, now: Instant, name: &NodeName) {
+        let respite = self.config.probe_interval * 2;
+        let suspicion = self.members.get_mut(name.as_str()).and_then(|k| k.suspicion.as_mut());
+        let old = suspicion.map(|s| std::mem::replace(&mut s.deadline, now + respite));
+        match old {
+            Some(old) => self.schedule_suspicion(name, Some(old)),
+            None => drop(self.suspicions.pop_first()),
+        }
+    }
+
     /// Ends a suspicion, whatever came of it.
     pub(super) fn drop_suspicion(&mut self, name: &NodeName) -> Option<Suspicion> {
         let suspicion = self.members.get_mut(name.as_str())?.suspicion.take()?;

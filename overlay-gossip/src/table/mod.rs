@@ -304,7 +304,7 @@ impl Tables {
     /// A member came, was lost or left.
     pub(crate) fn owner_changed(
         &mut self,
-        _now: Instant,
+        now: Instant,
         owner: &NodeName,
         state: MemberState,
         members: &Members,
@@ -322,7 +322,13 @@ impl Tables {
                 }
                 self.drop_rows(owner);
             }
-            MemberState::Alive => self.meet_soon(_now, owner, members),
+            MemberState::Alive => {
+                // Back after a goodbye: the new life counts whatever its clock says, and nothing of the old is held.
+                if let Some(life) = self.owners.get_mut(owner).filter(|life| life.ended != 0) {
+                    *life = Life::default();
+                }
+                self.meet_soon(now, owner, members);
+            }
             MemberState::Suspect | MemberState::Dead => {}
         }
     }
@@ -401,13 +407,21 @@ impl Tables {
             if self.note(&network, &owner, &key, row.phase) {
                 self.meet_soon(now, &owner, members);
             }
+            let gone = row.phase == Phase::Gone;
+            let version = row.version;
             self.store.put(&network, &owner, key.clone(), row);
+            if gone && network.as_str().is_empty() && &*key.table == ATTACHMENT {
+                self.drop_detached(&key, &owner, version);
+            }
             self.spread.add((network.clone(), owner.clone(), key), now, &pace);
         }
     }
 
     /// Says whether rows of this life of the owner are wanted. A new life dooms the rows of earlier ones.
     fn take_epoch(&mut self, now: Instant, owner: &NodeName, epoch: u64) -> bool {
+        if self.owners.len() >= self.limits.records && !self.owners.contains_key(owner) {
+            return false;
+        }
         let life = self.owners.entry(owner.clone()).or_default();
         if epoch < life.epoch || epoch <= life.ended {
             return false;
@@ -506,6 +520,13 @@ impl Tables {
     ) {
         for key in self.store.remove_where(network, owner, gone) {
             self.note(network, owner, &key, Phase::Gone);
+        }
+    }
+
+    /// An owner left a network: what it had there is gone, also if that message was lost.
+    fn drop_detached(&mut self, key: &RowKey, owner: &NodeName, version: u64) {
+        if let Ok(network) = NetworkId::new(&*key.key) {
+            self.remove_where(&network, owner, |_, row| row.version < version);
         }
     }
 

@@ -55,6 +55,9 @@ pub(crate) fn is_ours(body: &[u8]) -> bool {
 
 /// Reads a message and who it is from.
 pub(crate) fn parse(body: &[u8]) -> Result<(NodeName, TableMessage), WireError> {
+    if body.len() > MAX_BODY {
+        return Err(WireError::Limit);
+    }
     let rest = body.strip_prefix(MAGIC).ok_or(WireError::Unknown(0))?;
     let mut r = Reader(rest);
     let version = r.byte()?;
@@ -290,6 +293,9 @@ impl<'a> Reader<'a> {
         Ok(NetworkDigest { network, owners })
     }
 }
+
+/// Nobody sends more in one message; keeps what a message unpacks to within bounds.
+const MAX_BODY: usize = 4 << 20;
 
 /// No serf message type, and no protobuf of Docker's, starts like this.
 const MAGIC: &[u8] = &[0xc7, b'o', b'g'];

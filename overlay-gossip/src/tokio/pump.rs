@@ -118,7 +118,12 @@ impl Pump {
                     Err(_) => ::tokio::time::sleep(Duration::from_millis(20)).await,
                 },
                 Some(_) = self.tasks.join_next() => {}
-                () = until(wake) => self.machine.handle_timeout(now()),
+                () = until(wake) => {
+                    // What has arrived comes first: it may answer what would be given up now.
+                    let received = self.udp.try_recv_from(&mut buf);
+                    self.datagrams(&mut buf, received);
+                    self.machine.handle_timeout(now());
+                }
             }
         }
     }

@@ -264,6 +264,10 @@ impl<'a> NodeState<'a> {
             }
             Ok(true)
         })?;
+        // A few bytes must not become a whole member.
+        if node.name.is_empty() || node.addr.is_empty() {
+            return Err(WireError::Malformed);
+        }
         Ok(node)
     }
 

@@ -34,6 +34,7 @@ pub struct Node {
     /// The host is there; a dead process on it means refused connections.
     pub host: bool,
     pub lives: u64,
+    stalled: Instant,
     pub events: Vec<(Instant, Event)>,
     incarnation: u32,
     seen: BTreeMap<(NetworkId, NodeName, String, String), u64>,
@@ -82,6 +83,7 @@ impl World {
                 addr: SocketAddr::new(IpAddr::V4(ip), 7946),
                 host: true,
                 lives: 0,
+                stalled: now,
                 events: Vec::new(),
                 incarnation: 0,
                 seen: BTreeMap::new(),
@@ -145,6 +147,13 @@ impl World {
         self.nodes[i].machine.as_ref().unwrap()
     }
 
+    /// Stops the process for a while; what is sent to it waits.
+    pub fn stall(&mut self, i: usize, time: Duration) {
+        self.nodes[i].stalled = self.now + time;
+        self.wakes.insert(i, self.now + time);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "tests")]
     pub fn publish(&mut self, i: usize, network: &str, key: &str, phase: Phase, value: &str) {
         let network = NetworkId::new(network).unwrap();
         let value = Bytes::copy_from_slice(value.as_bytes());
@@ -218,6 +227,16 @@ impl World {
     }
 
     fn deliver(&mut self, parcel: Parcel) {
+        let (Parcel::Datagram { to, .. }
+        | Parcel::Request { to, .. }
+        | Parcel::Reply { to, .. }
+        | Parcel::Failed { to, .. }) = &parcel;
+        let stalled = self.nodes[*to].stalled;
+        if stalled > self.now {
+            // Behind the timers: the worst order.
+            self.post(stalled + Duration::from_micros(1) - self.now, parcel);
+            return;
+        }
         match parcel {
             Parcel::Datagram { from, to, payload } => {
                 if self.nodes[to].machine.is_some() {
