@@ -8,7 +8,7 @@ use overlay_core::Vni;
 use overlay_ipam::Subnet;
 use serde::{Deserialize, Serialize};
 
-use crate::object::{Config, GossipKey, Network, Secret, Service, Task, VirtualIp};
+use crate::object::{AttachedContainer, Config, GossipKey, Network, Secret, Service, Task, VirtualIp};
 use crate::spec::{Availability, EndpointMode, Labels, NodeRole, NodeState, PortConfig};
 use crate::{NetworkId, NodeId, ServiceId, State};
 
@@ -27,7 +27,10 @@ pub struct Assignment {
     pub attachments: BTreeMap<NetworkId, Vec<IpNet>>,
     /// The tasks that it should bring to their desired state. What is not here must not run.
     pub tasks: Vec<AssignedTask>,
-    /// The networks of those tasks, and ingress.
+    /// Containers outside of services that have an address here.
+    #[serde(default)]
+    pub containers: Vec<AttachedContainer>,
+    /// The networks of those tasks and containers, and ingress.
     pub networks: Vec<AssignedNetwork>,
     /// The services that are found in those networks, and all that publish ports through the mesh.
     pub services: Vec<AssignedService>,
@@ -122,6 +125,9 @@ pub fn assignment(state: &State, node: NodeId) -> Option<Assignment> {
     let mut networks: BTreeSet<NetworkId> = state.ingress().map(|ingress| ingress.id).into_iter().collect();
     networks
         .extend(tasks.iter().flat_map(|task| task.networks.iter().map(|attachment| attachment.network_id)));
+    let here = |container: &&AttachedContainer| container.node_id == node;
+    let containers: Vec<AttachedContainer> = state.containers().values().filter(here).cloned().collect();
+    networks.extend(containers.iter().map(|container| container.attachment.network_id));
     let manager = |node: &crate::object::Node| Some((node.id, node.manager.as_ref()?.addr.clone()));
     Some(Assignment {
         node,
@@ -131,6 +137,7 @@ pub fn assignment(state: &State, node: NodeId) -> Option<Assignment> {
         attachments: target.attachments.clone(),
         services: services(state, &networks),
         networks: networks.iter().filter_map(|id| state.network(*id)).map(network).collect(),
+        containers,
         secrets: secrets(state, &tasks),
         configs: configs(state, &tasks),
         tasks: tasks.into_iter().map(|task| assigned(state, task)).collect(),

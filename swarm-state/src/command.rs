@@ -129,6 +129,12 @@ pub enum Action {
     Plan {
         ops: Vec<TaskOp>,
     },
+    /// Gives a container outside of services an address in an attachable network.
+    AttachContainer(AttachContainer),
+    /// Takes it back; unknown ones are no error.
+    DetachContainer {
+        id: TaskId,
+    },
     CreateSecret {
         id: SecretId,
         spec: SecretSpec,
@@ -164,6 +170,27 @@ impl Action {
     pub const fn at(self, at: Timestamp) -> Command {
         Command { at, action: self }
     }
+}
+
+/// The fields of [`Action::AttachContainer`].
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct AttachContainer {
+    /// A new id.
+    pub id: TaskId,
+    /// The network.
+    pub network: NetworkId,
+    /// Where the container runs.
+    pub node: NodeId,
+    /// The container's id.
+    pub container: String,
+    /// The container's name.
+    pub name: String,
+    /// This address or none (`docker run --ip`).
+    #[serde(default)]
+    pub address: Option<IpAddr>,
+    /// Further names in this network.
+    #[serde(default)]
+    pub aliases: Vec<String>,
 }
 
 /// A node that is admitted.

@@ -36,7 +36,9 @@ mod state;
 mod time;
 
 pub use assignment::{AssignedNetwork, AssignedService, AssignedTask, Assignment, Peer, assignment};
-pub use command::{Action, Command, CreateTask, NewNode, NodeStatusUpdate, TaskOp, TaskStatusUpdate};
+pub use command::{
+    Action, AttachContainer, Command, CreateTask, NewNode, NodeStatusUpdate, TaskOp, TaskStatusUpdate,
+};
 pub use id::{ClusterId, ConfigId, Id, IdError, NetworkId, NodeId, SecretId, ServiceId, TaskId};
 pub use query::{NetworkUser, ServiceCounts};
 pub use reply::{Change, ChangeEvent, ObjectKind, Rejection, RejectionKind, Reply, Value};

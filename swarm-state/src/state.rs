@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use overlay_ipam::{IdSpace, Ipam};
 use serde::{Deserialize, Serialize};
 
-use crate::object::{Cluster, Config, Network, Node, Secret, Service, Task};
+use crate::object::{AttachedContainer, Cluster, Config, Network, Node, Secret, Service, Task};
 use crate::spec::Protocol;
 use crate::{ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId, Timestamp};
 
@@ -30,6 +30,8 @@ pub struct State {
     pub(crate) networks: BTreeMap<NetworkId, Network>,
     pub(crate) services: BTreeMap<ServiceId, Service>,
     pub(crate) tasks: BTreeMap<TaskId, Task>,
+    #[serde(default)]
+    pub(crate) containers: BTreeMap<TaskId, AttachedContainer>,
     pub(crate) secrets: BTreeMap<SecretId, Secret>,
     pub(crate) configs: BTreeMap<ConfigId, Config>,
     /// Their certificates are not accepted any more.
@@ -53,6 +55,7 @@ impl State {
             networks: BTreeMap::new(),
             services: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            containers: BTreeMap::new(),
             secrets: BTreeMap::new(),
             configs: BTreeMap::new(),
             removed_nodes: BTreeSet::new(),
@@ -109,6 +112,11 @@ impl State {
     /// All tasks, those of the past included.
     pub const fn tasks(&self) -> &BTreeMap<TaskId, Task> {
         &self.tasks
+    }
+
+    /// All containers outside of services.
+    pub const fn containers(&self) -> &BTreeMap<TaskId, AttachedContainer> {
+        &self.containers
     }
 
     /// All secrets.

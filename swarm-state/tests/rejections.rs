@@ -6,8 +6,8 @@ mod support;
 use support::{World, cluster, web};
 use swarm_state::spec::{NodeRole, NodeState};
 use swarm_state::{
-    Action, ClusterId, ConfigId, NetworkId, NewNode, NodeId, RejectionKind, SecretId, ServiceId, State,
-    Timestamp,
+    Action, AttachContainer, ClusterId, ConfigId, NetworkId, NewNode, NodeId, RejectionKind, SecretId,
+    ServiceId, State, TaskId, Timestamp,
 };
 
 #[test]
@@ -167,6 +167,41 @@ fn nodes() {
     assert!(world.refused(Action::JoinNode { node: again }).contains("was removed from the swarm"));
     assert_eq!(world.state.find_node("nope").unwrap_err().message, "node nope not found");
     assert_eq!(world.state.find_node("n1").unwrap().id, manager);
+}
+
+#[test]
+fn containers_outside_of_services() {
+    let mut world = World::new(1);
+    let closed = world.create_network(r#"{"Name":"helloNet"}"#);
+    let open = world.create_network(r#"{"Name":"open","Attachable":true}"#);
+    let (id, node) = (TaskId::from_random([5; 16]), world.nodes[0]);
+    let attach = |network| {
+        let (container, name) = ("c".repeat(64), "box".to_owned());
+        Action::AttachContainer(AttachContainer {
+            id,
+            network,
+            node,
+            container,
+            name,
+            address: None,
+            aliases: vec![],
+        })
+    };
+    assert_eq!(
+        world.refused(attach(closed)),
+        "rpc error: code = PermissionDenied desc = network helloNet not manually attachable"
+    );
+    world.ok(attach(open));
+    let work = swarm_state::assignment(&world.state, node).unwrap();
+    assert_eq!(work.containers[0].attachment.addresses[0].to_string(), "10.0.2.2/24");
+    assert!(work.attachments.contains_key(&open));
+    assert_eq!(
+        world.refused(Action::RemoveNetwork { id: open }),
+        format!("rpc error: code = FailedPrecondition desc = network {open} is in use by task {id}")
+    );
+    world.ok(Action::DetachContainer { id });
+    assert!(world.state.node(node).unwrap().address(open).is_none());
+    world.ok(Action::RemoveNetwork { id: open });
 }
 
 #[test]

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use overlay_core::MacAddr;
 use overlay_ipam::{Command as IpamCommand, Denied, Granted, Lease, NetworkKey, Owner, OwnerKey, Want};
 
-use crate::object::{Attachment, Network, Service, VirtualIp};
+use crate::object::{AttachedContainer, Attachment, Network, Service, VirtualIp};
 use crate::spec::EndpointMode;
 use crate::{NetworkId, NodeId, ServiceId, State, TaskId};
 
@@ -80,7 +80,9 @@ impl State {
         let ingress = ingress_of(self).map(|network| network.id);
         let used = |network: NetworkId| {
             let here = self.tasks.values().filter(|task| task.node_id == Some(node) && !task.has_ended());
+            let container = |c: &AttachedContainer| c.node_id == node && c.attachment.network_id == network;
             here.into_iter().any(|task| task.attachment(network).is_some())
+                || self.containers.values().any(container)
         };
         let attached = known.attachments.keys().copied();
         let idle: Vec<NetworkId> =

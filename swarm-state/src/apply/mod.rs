@@ -2,6 +2,7 @@
 
 mod address;
 mod cluster;
+mod container;
 mod names;
 mod network;
 mod node;
@@ -64,6 +65,8 @@ impl State {
                 Ok(self.update_task_statuses(out, *node, updates))
             }
             Action::Plan { ops } => Ok(self.plan(out, ops)),
+            Action::AttachContainer(attach) => self.attach_container(out, attach),
+            Action::DetachContainer { id } => Ok(self.detach_container(out, *id)),
             Action::CreateSecret { id, spec } => self.create_secret(out, *id, spec),
             Action::UpdateSecret { id, version, labels } => self.update_secret(out, *id, *version, labels),
             Action::RemoveSecret { id } => self.remove_secret(out, *id),

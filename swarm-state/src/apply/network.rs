@@ -119,6 +119,10 @@ impl State {
         if let Some(task) = tasks.find(|task| task.attachment(id).is_some()) {
             return in_use(format!("network {id} is in use by task {}", task.id));
         }
+        let mut containers = self.containers.values();
+        if let Some(container) = containers.find(|container| container.attachment.network_id == id) {
+            return in_use(format!("network {id} is in use by task {}", container.id));
+        }
         Ok(())
     }
 

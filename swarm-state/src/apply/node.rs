@@ -141,6 +141,7 @@ impl State {
         for task in lost {
             self.end_task(out, task, TaskState::Orphaned, "Task belonged to a node that has been deleted");
         }
+        self.detach_containers_of(out, id);
         self.release_all(node_owner(id));
         self.nodes.remove(&id);
         self.removed_nodes.insert(id);

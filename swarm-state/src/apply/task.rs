@@ -104,11 +104,7 @@ impl State {
         }
         let networks: Vec<_> = task.networks.iter().map(|attachment| attachment.network_id).collect();
         match self.attach_node(node, &networks) {
-            Ok(true) => {
-                let name =
-                    self.nodes.get(&node).map(|node| node.description.hostname.clone()).unwrap_or_default();
-                out.push(change(ObjectKind::Node, node, &name, ChangeEvent::Updated));
-            }
+            Ok(true) => self.node_changed(out, node),
             Ok(false) => {}
             Err(denied) => {
                 let err = format!("no address for node {node}: {denied}");
@@ -227,9 +223,7 @@ impl State {
         task.networks.clear();
         let Some(node) = task.node_id else { return };
         if self.detach_node(node) {
-            let name =
-                self.nodes.get(&node).map(|node| node.description.hostname.clone()).unwrap_or_default();
-            out.push(change(ObjectKind::Node, node, &name, ChangeEvent::Updated));
+            self.node_changed(out, node);
         }
     }
 

@@ -8,7 +8,7 @@ mod service;
 mod task;
 
 pub use cluster::{Cluster, GossipKey, JoinTokens, RootCa};
-pub use network::{Network, VXLAN_ID_LIST};
+pub use network::{AttachedContainer, Network, VXLAN_ID_LIST};
 pub use node::{ManagerStatus, Node, NodeStatus};
 pub use secret::{Config, Secret};
 pub use service::{Endpoint, Service, UpdateState, UpdateStatus, VirtualIp};

@@ -4,9 +4,9 @@ use overlay_core::Vni;
 use overlay_ipam::Subnet;
 use serde::{Deserialize, Serialize};
 
-use super::Meta;
-use crate::NetworkId;
+use super::{Attachment, Meta};
 use crate::spec::{Labels, NetworkSpec};
+use crate::{NetworkId, NodeId, TaskId};
 
 /// A network, completely allocated.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,23 @@ pub struct Network {
     pub subnets: Vec<Subnet>,
     /// What was corrected in the request, for the user; empty: nothing.
     pub warning: String,
+}
+
+/// A container outside of services in an attachable network (`docker run --network`).
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct AttachedContainer {
+    /// Names the attachment, as a task would be named.
+    pub id: TaskId,
+    /// Version and times.
+    pub meta: Meta,
+    /// Where the container runs.
+    pub node_id: NodeId,
+    /// The container's id.
+    pub container: String,
+    /// The container's name, under which others find it.
+    pub name: String,
+    /// Its addresses.
+    pub attachment: Attachment,
 }
 
 /// The option that tells the VNIs.
