@@ -9,7 +9,7 @@
 //! ```
 //!
 //! [`Membership`] owns no socket, clock or thread; with one seed it does the same things again. The feature `tokio`
-//! adds [`tokio::Agent`], which gives it real ones.
+//! adds `tokio::Agent`, which gives it real ones.
 //!
 //! | module | concern |
 //! |---|---|

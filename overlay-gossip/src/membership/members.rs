@@ -15,7 +15,7 @@ use crate::{Member, MemberState, NodeName};
 pub(crate) struct Known {
     pub(crate) member: Member,
     pub(crate) changed_at: Instant,
-    /// When it last answered this node itself.
+    /// When this node last got something from it directly.
     pub(crate) heard: Option<Instant>,
     pub(crate) suspicion: Option<Suspicion>,
     /// How often in a row its view of the cluster differed from ours.

@@ -341,6 +341,7 @@ impl Membership {
         self.stats.bytes_in += u64::try_from(payload.len()).unwrap_or(u64::MAX);
         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
         let messages = self.envelope.unwrap(payload).inspect_err(|e| self.stats.count(*e))?;
+        self.heard_from(now, from);
         for message in &messages {
             match Message::parse(message) {
                 Ok(message) => self.handle_message(now, from, message),
@@ -399,7 +400,7 @@ impl Membership {
         let plain = self.envelope.unwrap_stream(payload, true, self.config.max_stream)?;
         match StreamMessage::parse(&plain, self.config.max_members)? {
             StreamMessage::PushPull(theirs) => {
-                let reply = self.push_pull_state(false, !theirs.user.is_empty());
+                let reply = self.push_pull_state(false, crate::table::is_ours(theirs.user));
                 self.merge_push_pull(now, &theirs)?;
                 Ok(Some(reply))
             }

@@ -118,11 +118,6 @@ impl Membership {
             self.stats.ignored += 1;
             return;
         }
-        if let Some(name) = self.members.by_addr(from).cloned()
-            && let Some(known) = self.members.get_mut(name.as_str())
-        {
-            known.heard = Some(now);
-        }
         let to = self.answer_to(from, &ping.source);
         let digest = ping.digest.map(|_| self.members.digest());
         let ack = Message::Ack(Ack { seq: ping.seq, payload: None, digest });
@@ -312,6 +307,15 @@ impl Membership {
         let source = Source { addr: ip.as_slice(), port: self.config.advertise.port(), node: me.as_str() };
         let ping = Message::Ping(Ping { seq, node: member.name.as_str(), source, digest: None });
         self.dial(member.addr, &ping.to_vec(), Dialled::Ping { seq }, timeout)
+    }
+
+    /// A datagram that is of the cluster came from there.
+    pub(super) fn heard_from(&mut self, now: Instant, addr: SocketAddr) {
+        if let Some(name) = self.members.by_addr(addr).cloned()
+            && let Some(known) = self.members.get_mut(name.as_str())
+        {
+            known.heard = Some(now);
+        }
     }
 
     fn heard(&mut self, now: Instant, name: &NodeName, turn: bool) {

@@ -1,0 +1,123 @@
+//! Records of others: which are news, and what a new life of their owner does to those of the old one.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::store::{Row, RowKey};
+use super::wire::{self, Group};
+use super::{ATTACHMENT, EPOCH_SHIFT, MAX_EPOCH, MAX_VERSION, Phase, Tables};
+use crate::membership::Members;
+use crate::{MemberState, NetworkId, NodeName};
+
+impl Tables {
+    pub(super) fn take_group(&mut self, now: Instant, group: Group, members: &Members) {
+        let Group { network, owner, epoch, rows } = group;
+        if epoch > MAX_EPOCH {
+            self.refused += rows.len() as u64;
+            return;
+        }
+        if owner == self.me {
+            for row in rows {
+                self.take_own(now, &network, epoch, row);
+            }
+            return;
+        }
+        let left = members.get(owner.as_str()).is_some_and(|k| k.member.state == MemberState::Left);
+        if left || !self.joined.contains(&network) || !self.take_epoch(now, &owner, epoch) {
+            return;
+        }
+        let pace = self.pace(&network, members);
+        for row in rows {
+            if row.version > MAX_VERSION || row.value.len() > self.limits.value {
+                self.refused += 1;
+                continue;
+            }
+            let key = RowKey::new(&row.table, &row.key);
+            let old = self.store.get(&network, &owner, &key).map(|old| (old.epoch, old.version));
+            if old.is_some_and(|old| old >= (epoch, row.version)) {
+                continue;
+            }
+            if old.is_none() && self.store.len() >= self.limits.records {
+                self.refused += 1;
+                continue;
+            }
+            self.taken += 1;
+            let row =
+                Row { epoch, version: row.version, phase: row.phase, value: row.value, changed_at: now };
+            if self.note(&network, &owner, &key, row.phase) {
+                self.meet_soon(now, &owner, members);
+            }
+            let gone = row.phase == Phase::Gone;
+            let version = row.version;
+            self.store.put(&network, &owner, key.clone(), row);
+            if gone && network.as_str().is_empty() && &*key.table == ATTACHMENT {
+                self.drop_detached(&key, &owner, version);
+            }
+            self.spread.add((network.clone(), owner.clone(), key), now, &pace);
+        }
+    }
+
+    /// Says whether rows of this life of the owner are wanted. A new life dooms the rows of earlier ones.
+    fn take_epoch(&mut self, now: Instant, owner: &NodeName, epoch: u64) -> bool {
+        if self.owners.len() >= self.limits.records && !self.owners.contains_key(owner) {
+            return false;
+        }
+        let life = self.owners.entry(owner.clone()).or_default();
+        if epoch < life.epoch || epoch <= life.ended {
+            return false;
+        }
+        if epoch > life.epoch {
+            let known = life.epoch != 0;
+            life.epoch = epoch;
+            if known {
+                let at = now + self.limits.retire;
+                life.retire_at = Some(at);
+                self.next_sweep = self.next_sweep.min(at);
+                self.touch(owner);
+            }
+        }
+        true
+    }
+
+    /// Somebody holds a record of this node: of an earlier life, or one that was withdrawn and forgotten.
+    fn take_own(&mut self, now: Instant, network: &NetworkId, epoch: u64, row: wire::WireRow) {
+        if row.version > MAX_VERSION || epoch < self.epoch {
+            return;
+        }
+        if epoch > self.epoch || row.version > self.version {
+            let epoch = if epoch > self.epoch { (epoch + 1).min(MAX_EPOCH) } else { epoch };
+            self.begin_life(now, epoch, row.version);
+            return;
+        }
+        let key = RowKey::new(&row.table, &row.key);
+        let known = self.store.get(network, &self.me, &key).is_some();
+        if !known && row.phase != Phase::Gone {
+            self.write(now, network, key, (Phase::Gone, Bytes::new()));
+        }
+    }
+
+    pub(super) fn begin_life(&mut self, now: Instant, epoch: u64, seen: u64) {
+        self.epoch = epoch;
+        self.version = self.version.max(seen).max(epoch << EPOCH_SHIFT);
+        let me = self.me.clone();
+        for network in self.store.networks_of(&me) {
+            let rows: Vec<(RowKey, Row)> = self
+                .store
+                .owner(&network, &me)
+                .into_iter()
+                .flat_map(|rows| rows.rows.iter().map(|(key, row)| (key.clone(), row.clone())))
+                .collect();
+            for (key, row) in rows {
+                self.write(now, &network, key, (row.phase, row.value));
+            }
+        }
+    }
+
+    /// An owner left a network: what it had there is gone, also if that message was lost.
+    fn drop_detached(&mut self, key: &RowKey, owner: &NodeName, version: u64) {
+        if let Ok(network) = NetworkId::new(&*key.key) {
+            self.remove_where(&network, owner, |_, row| row.version < version);
+        }
+    }
+}
