@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use rustls::{ClientConfig, ServerConfig};
 
 use crate::{
-    rpc::{Connection, DialError, Hello},
+    rpc::{Connection, DialError, messages::Hello},
     security::{NodeIdentity, TlsError, tls},
 };
 

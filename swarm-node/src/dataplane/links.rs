@@ -24,7 +24,7 @@ const PREF: u32 = 147;
 
 /// What is ours in a node's namespace.
 pub(crate) fn scope() -> Scope {
-    Scope::links(["ob0", "ov0", "ve.", "vg.", FABRIC, GATEWAY]).with_tables(TABLES).with_rules(PREF..=PREF)
+    Scope::links(["ob######", "ov######", "ve.", "vg.", FABRIC, GATEWAY]).with_tables(TABLES).with_rules(PREF..=PREF)
 }
 
 /// The desired state of the node's namespace.

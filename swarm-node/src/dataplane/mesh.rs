@@ -156,7 +156,7 @@ fn receive(table: &mut Table, scene: &Scene, (underlay, fabric): (&Underlay, &Fa
         };
         let local = local_sockets(scene, plan);
         if !local.is_empty() {
-            let to = || Stmt::DestinationNat(NatTo::sockets(Spread::RoundRobin, local.iter().copied()));
+            let to = || Stmt::DestinationNat(NatTo::sockets(Spread::RoundRobin, &local));
             nat.rules.push(here(from_fabric()).then(to()));
             let to_host = from_outside().when(Field::RouteOfDestination, Field::LOCAL);
             nat.rules.push(here(to_host).then(to()));

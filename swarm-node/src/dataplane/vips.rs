@@ -2,7 +2,7 @@
 //!
 //! The rewriting happens in the client's own namespace, so the server sees the client's address.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use overlay_lb::VipPlan;
 use overlay_linux::nft::{
@@ -17,9 +17,9 @@ pub(crate) fn ruleset(plan: &VipPlan) -> Ruleset {
         let IpAddr::V4(_) = vip else { continue }; // the mesh of IPv6 has no rules yet
         let to_vip = Rule::new().when(Field::IpDestination, *vip);
         if backends.is_empty() {
-            refuse.rules.push(to_vip.then(Stmt::Reject(Reject::HostUnreachable)));
+            refuse.rules.push(to_vip.then(Stmt::Reject(Reject::PortUnreachable)));
         } else {
-            let to = NatTo::addresses(Spread::RoundRobin, backends.iter().copied());
+            let to = NatTo::addresses(Spread::RoundRobin, backends);
             rewrite.rules.push(to_vip.then(Stmt::DestinationNat(to)));
         }
     }

@@ -9,7 +9,7 @@ use super::{
     Manager,
     wire::{ControlReply, ControlRequest, SessionDown, WireLine, WireLogOptions},
 };
-use crate::rpc::{Connection, Hello};
+use crate::rpc::{Connection, messages::Hello};
 
 /// What is wanted of which tasks.
 pub(super) type Wanted = (Vec<TaskId>, WireLogOptions);

@@ -5,13 +5,13 @@ mod leader;
 mod logs;
 mod machine;
 mod server;
-mod session;
+pub(crate) mod session;
 mod transport;
 pub(crate) mod wire;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -30,7 +30,7 @@ use tokio::{
 use crate::{
     clock,
     credentials::Credentials,
-    rpc::{Hello, Listener, ListenerHandle},
+    rpc::{Listener, ListenerHandle, messages::Hello},
 };
 pub(crate) use machine::MemberContext;
 use machine::{Machine, decode_reply};

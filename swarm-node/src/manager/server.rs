@@ -7,7 +7,10 @@ use swarm_state::{Action, NewNode, NodeId, spec::NodeRole};
 use super::{Manager, control, session};
 use crate::{
     clock,
-    rpc::{Accepted, Connection, Hello, IssueReply, IssueRequest, Issued, Listener, RenewRequest, RootCaReply},
+    rpc::{
+        Accepted, Connection, Listener,
+        messages::{Hello, IssueReply, IssueRequest, Issued, RenewRequest, RootCaReply},
+    },
     security::{CertRole, JoinToken, NodeCertificate, RootCa, Validity},
 };
 
@@ -25,7 +28,7 @@ pub(super) async fn run(manager: Arc<Manager>, mut listener: Listener) {
 }
 
 async fn serve(manager: Arc<Manager>, Accepted { mut connection, hello }: Accepted) {
-    let peer = connection.peer().and_then(|peer| peer.node_id.parse::<NodeId>().ok());
+    let peer = connection.peer().map(|peer| peer.node_id);
     if peer.is_some_and(|node| manager.read(|state| state.was_removed(node))) {
         return; // its certificate is not accepted any more
     }
@@ -44,7 +47,7 @@ async fn serve(manager: Arc<Manager>, Accepted { mut connection, hello }: Accept
         }
         Hello::Raft => {
             while let Ok(message) = connection.recv_bytes(RAFT_IDLE).await {
-                manager.raft.receive(message);
+                manager.raft.receive(message.freeze());
             }
         }
         Hello::Session => {
@@ -75,7 +78,7 @@ async fn issue(manager: &Manager, connection: &Connection, request: IssueRequest
         Ok(issued) => issued,
         Err(reason) => return refused(&reason),
     };
-    let availability = request.availability.as_deref().unwrap_or("active").parse().unwrap_or_default();
+    let availability = request.availability;
     let role = if role == CertRole::Manager { NodeRole::Manager } else { NodeRole::Worker };
     let addr = Some(connection.remote().ip());
     let node = NewNode { id: node, role, availability, hostname: String::new(), addr };
@@ -102,12 +105,12 @@ fn sign(manager: &Manager, node: NodeId, role: CertRole, csr_pem: &str) -> Resul
     let cluster = manager.read(|state| state.cluster().map(|cluster| (cluster.id, cluster.root_ca.clone())));
     let (cluster_id, root) = cluster.ok_or("the manager does not know the cluster yet; try again")?;
     let ca = RootCa::from_pem(&root.certificate, &root.key).map_err(|error| error.to_string())?;
-    let subject = NodeCertificate { node_id: node.to_string(), role, cluster_id: cluster_id.to_string() };
+    let subject = NodeCertificate { node_id: node, role, cluster_id };
     let validity = Validity::of_node(clock::system_now());
     let cert_pem = ca.sign_csr(csr_pem, &subject, validity).map_err(|error| error.to_string())?;
     Ok(Issued {
-        node_id: node.to_string(),
-        cluster_id: cluster_id.to_string(),
+        node_id: node,
+        cluster_id,
         cert_pem,
         ca_pem: root.certificate,
     })

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     clock,
-    rpc::{Connection, FrameReader, FrameWriter, connection::Stream},
+    rpc::{Connection, FrameReader, FrameWriter},
 };
 
 /// Period of heartbeats in both directions. 500 ms, a tenth of Docker's.
@@ -156,7 +156,7 @@ pub(super) async fn serve(manager: Arc<Manager>, mut connection: Connection, nod
     manager.sessions.close(node, serial);
 }
 
-async fn listen(manager: &Manager, mut reader: FrameReader<Stream>, (node, serial): (NodeId, u64)) {
+async fn listen(manager: &Manager, mut reader: FrameReader, (node, serial): (NodeId, u64)) {
     while let Ok(message) = reader.recv::<SessionUp>(SILENCE).await {
         manager.sessions.heard(node, serial);
         match message {
@@ -176,7 +176,7 @@ async fn listen(manager: &Manager, mut reader: FrameReader<Stream>, (node, seria
 
 async fn tell(
     manager: &Manager,
-    mut writer: FrameWriter<Stream>,
+    mut writer: FrameWriter,
     node: NodeId,
     mut commands: mpsc::UnboundedReceiver<SessionDown>,
 ) {

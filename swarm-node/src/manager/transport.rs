@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{Manager, machine::MemberContext};
-use crate::{credentials::parse_addr, rpc::Hello};
+use crate::{credentials::parse_addr, rpc::messages::Hello};
 
 /// Messages that wait for a slow peer; more are dropped, the protocol sends them again.
 const QUEUE: usize = 4096;

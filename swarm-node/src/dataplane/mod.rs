@@ -1,0 +1,236 @@
+//! Brings the kernel to what the scene says, and keeps it there.
+//!
+//! ```text
+//!   assignment ──┐
+//!   tables ──────┼─▶ Scene ──▶ links::desired, mesh::ruleset, vips::ruleset ──▶ diff ──▶ netlink
+//!   local tasks ─┘     ▲                                                         │
+//!                      └───────────────────── every audit ◀──────────────────────┘
+//! ```
+//!
+//! Nothing is edited: each pass compares all of the kernel's state with all of the scene, so a lost update, a foreign
+//! `flush` and a restart of the daemon heal in the same way.
+
+mod links;
+mod mark;
+mod mesh;
+pub(crate) mod scene;
+mod vips;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use overlay_linux::{
+    link::{LinkError, LinkName, Netlink},
+    nft::{Nft, NftError, Ruleset},
+};
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    task::{JoinHandle, spawn_blocking},
+    time::{sleep, timeout},
+};
+
+use links::FABRIC;
+use scene::Scene;
+
+/// What one pass did.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// Steps that changed something.
+    pub(crate) steps: usize,
+    /// What failed; empty if the kernel is as desired.
+    pub(crate) failures: Vec<String>,
+}
+
+impl Outcome {
+    /// The first failure that concerns a task, for its status.
+    pub(crate) fn failure_of(&self, task: &str) -> Option<&str> {
+        let short: String = task.chars().take(10).collect();
+        let found = self.failures.iter().find(|failure| failure.contains(&short));
+        found.or(self.failures.first()).map(String::as_str)
+    }
+}
+
+/// The running data plane.
+#[derive(Debug)]
+pub(crate) struct Plane {
+    requests: mpsc::UnboundedSender<oneshot::Sender<Arc<Outcome>>>,
+    last: watch::Receiver<Arc<Outcome>>,
+    task: JoinHandle<()>,
+}
+
+/// Requests and changes that come together are served by one pass.
+const GATHER: Duration = Duration::from_millis(3);
+
+impl Plane {
+    /// Starts the passes: when `changed` says so, when asked, and every `audit`.
+    pub(crate) fn start(
+        scene: impl Fn() -> Scene + Send + Sync + 'static,
+        changed: Arc<Notify>,
+        audit: Duration,
+    ) -> Self {
+        let (requests, inbox) = mpsc::unbounded_channel();
+        let (tell, last) = watch::channel(Arc::default());
+        let task = tokio::spawn(run(Arc::new(scene), (inbox, changed), tell, audit));
+        Self { requests, last, task }
+    }
+
+    /// A pass that begins after this call.
+    pub(crate) async fn sync(&self) -> Arc<Outcome> {
+        let (sender, receiver) = oneshot::channel();
+        let _ = self.requests.send(sender);
+        receiver.await.unwrap_or_default()
+    }
+
+    /// What the last pass found.
+    pub(crate) fn last(&self) -> Arc<Outcome> {
+        self.last.borrow().clone()
+    }
+
+    /// Ends the passes; the kernel's state stays.
+    pub(crate) fn stop(&self) {
+        self.task.abort();
+    }
+}
+
+async fn run(
+    scene: Arc<impl Fn() -> Scene + Send + Sync + 'static>,
+    (mut inbox, changed): (mpsc::UnboundedReceiver<oneshot::Sender<Arc<Outcome>>>, Arc<Notify>),
+    tell: watch::Sender<Arc<Outcome>>,
+    audit: Duration,
+) {
+    let mut kernel = Some(Kernel::default());
+    loop {
+        let mut waiting = Vec::new();
+        let asked = timeout(audit, async {
+            tokio::select! {
+                asked = inbox.recv() => asked,
+                () = changed.notified() => None,
+            }
+        });
+        if let Ok(Some(asked)) = asked.await {
+            waiting.push(asked);
+        }
+        sleep(GATHER).await;
+        while let Ok(asked) = inbox.try_recv() {
+            waiting.push(asked);
+        }
+        let (look, mut own) = (Arc::clone(&scene), kernel.take().unwrap_or_default());
+        let pass = spawn_blocking(move || {
+            let outcome = own.converge(&look());
+            (own, outcome)
+        });
+        let outcome = match pass.await {
+            Ok((own, outcome)) => {
+                kernel = Some(own);
+                outcome
+            }
+            Err(error) => Outcome { steps: 0, failures: vec![format!("the pass ended early: {error}")] },
+        };
+        let outcome = Arc::new(outcome);
+        tell.send_replace(Arc::clone(&outcome));
+        for asked in waiting {
+            let _ = asked.send(Arc::clone(&outcome)); // who asked may be gone
+        }
+    }
+}
+
+/// Removes everything that is ours from this namespace: the node leaves the swarm.
+pub(crate) fn remove_everything() -> Vec<String> {
+    let mut kernel = Kernel::default();
+    let mut outcome = kernel.converge(&Scene::default());
+    if let Ok(mut nft) = Nft::open()
+        && let Err(error) = nft.clear()
+    {
+        outcome.failures.push(error.to_string());
+    }
+    outcome.failures
+}
+
+/// Open sockets into the namespaces, and what the tasks' namespaces hold already.
+#[derive(Debug, Default)]
+struct Kernel {
+    netlink: Option<Netlink>,
+    nft: Option<Nft>,
+    tasks: BTreeMap<String, Nft>,
+}
+
+impl Kernel {
+    fn converge(&mut self, scene: &Scene) -> Outcome {
+        let mut outcome = Outcome::default();
+        let fabric = match self.links(scene, &mut outcome) {
+            Ok(index) => index,
+            Err(error) => {
+                outcome.failures.push(error.to_string());
+                None
+            }
+        };
+        // The mesh needs the fabric's index; until the device is there, only the gateway's table is written.
+        let tables = match fabric {
+            Some(index) => mesh::ruleset(scene, index),
+            None => mesh::ruleset(&Scene { fabric: None, ..scene.clone() }, 0),
+        };
+        if let Err(error) = self.tables(&tables, &mut outcome) {
+            outcome.failures.push(error.to_string());
+        }
+        self.vips(scene, &mut outcome);
+        outcome
+    }
+
+    fn links(&mut self, scene: &Scene, outcome: &mut Outcome) -> Result<Option<u32>, LinkError> {
+        let netlink = match self.netlink.take() {
+            Some(netlink) => netlink,
+            None => Netlink::open().map_err(|source| LinkError::Io { what: "netlink".into(), source })?,
+        };
+        let report = netlink.converge(&links::scope(), &links::desired(scene))?;
+        outcome.steps += report.done.len();
+        outcome.failures.extend(report.failed.iter().map(|(op, error)| format!("{op}: {error}")));
+        outcome.failures.extend(report.skipped.iter().map(|op| format!("{op}: skipped")));
+        let fabric = netlink.interface(FABRIC)?.map(|interface| interface.index);
+        self.netlink = Some(netlink);
+        Ok(fabric)
+    }
+
+    fn tables(&mut self, desired: &Ruleset, outcome: &mut Outcome) -> Result<(), NftError> {
+        let mut nft = match self.nft.take() {
+            Some(nft) => nft,
+            None => Nft::open()?,
+        };
+        outcome.steps += nft.sync(desired)?.ops.len();
+        self.nft = Some(nft);
+        Ok(())
+    }
+
+    fn vips(&mut self, scene: &Scene, outcome: &mut Outcome) {
+        let present: BTreeSet<&String> = scene.tasks.keys().collect();
+        self.tasks.retain(|id, _| present.contains(id));
+        for (id, task) in &scene.tasks {
+            let synced = match self.tasks.remove(id) {
+                Some(nft) => Ok(nft),
+                None => Nft::open_in(&task.netns),
+            }
+            .and_then(|mut nft| {
+                let report = nft.sync(&vips::ruleset(&task.vips))?;
+                Ok((nft, report))
+            });
+            match synced {
+                Ok((nft, report)) => {
+                    outcome.steps += report.ops.len();
+                    self.tasks.insert(id.clone(), nft);
+                }
+                Err(error) => outcome.failures.push(format!("virtual addresses of {id}: {error}")),
+            }
+        }
+    }
+}
+
+/// The interfaces of this host through which clients may come: everything that is not ours and not a loop.
+pub(crate) fn outside_devices(netlink: &Netlink) -> Result<BTreeSet<String>, LinkError> {
+    let scope = links::scope();
+    let outside = |name: &LinkName| name.as_str() != "lo" && !scope.owns_link(name.as_str());
+    let interfaces = netlink.interfaces()?;
+    let named = interfaces.into_iter().filter(|i| i.up && i.mac.is_some() && i.master.is_none() && outside(&i.name));
+    Ok(named.map(|interface| interface.name.to_string()).collect())
+}

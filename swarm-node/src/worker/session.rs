@@ -1,0 +1,121 @@
+//! The worker's side of its session: find the leader, register, report, obey.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use swarm_state::{TaskId, TaskStatusUpdate, object::TaskStatus};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use super::{Worker, lock, logs::LogDesk};
+use crate::{
+    credentials::parse_addr,
+    describe,
+    manager::{
+        session::{HEARTBEAT, SILENCE},
+        wire::{SessionDown, SessionUp},
+    },
+    rpc::{Connection, FrameReader, FrameWriter, messages::Hello},
+};
+
+/// Pause between rounds in which no manager took us.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Runs until the node leaves.
+pub(super) async fn run(worker: Arc<Worker>) {
+    let mut hint: Option<String> = None;
+    let mut turn = 0;
+    loop {
+        let managers = lock(&worker.managers).clone();
+        let next = match hint.take() {
+            Some(leader) => Some(leader),
+            None => {
+                sleep(if turn % managers.len().max(1) == 0 && turn > 0 { RETRY } else { Duration::ZERO }).await;
+                managers.get(turn % managers.len().max(1)).cloned()
+            }
+        };
+        turn += 1;
+        let Some(addr) = next.as_deref().and_then(parse_addr) else {
+            sleep(RETRY).await;
+            continue;
+        };
+        let Ok(connection) = worker.credentials().dial(addr, &Hello::Session).await else { continue };
+        hint = match converse(&worker, connection).await {
+            End::Redirected(leader) => leader.filter(|leader| Some(leader) != next.as_ref()),
+            End::Lost => None,
+            End::Removed => {
+                worker.removed.send_replace(true);
+                return;
+            }
+        };
+        if hint.is_none() {
+            sleep(RETRY).await;
+        }
+    }
+}
+
+/// Why a session ended.
+enum End {
+    Lost,
+    Redirected(Option<String>),
+    Removed,
+}
+
+async fn converse(worker: &Arc<Worker>, mut connection: Connection) -> End {
+    let description = Box::new(describe::node(&worker.post.config));
+    let register = SessionUp::Register {
+        description,
+        addr: worker.post.addr,
+        data_path_addr: Some(worker.post.data_path_addr),
+    };
+    if connection.send(&register).await.is_err() {
+        return End::Lost;
+    }
+    let (reader, writer) = connection.split();
+    let (answers, outbox) = mpsc::channel(64);
+    tokio::select! {
+        end = listen(worker, reader, answers) => end,
+        () = tell(worker, writer, outbox) => End::Lost,
+    }
+}
+
+async fn listen(worker: &Arc<Worker>, mut reader: FrameReader, answers: mpsc::Sender<SessionUp>) -> End {
+    let mut desk = LogDesk::new(Arc::clone(worker), answers);
+    loop {
+        match reader.recv::<SessionDown>(SILENCE).await {
+            Ok(SessionDown::Assignment(assignment)) => worker.assign(*assignment),
+            Ok(SessionDown::Heartbeat) => {}
+            Ok(SessionDown::Redirect { leader }) => return End::Redirected(leader),
+            Ok(SessionDown::Removed) => return End::Removed,
+            Ok(SessionDown::Logs { request, tasks, options }) => desk.open(request, tasks, options),
+            Ok(SessionDown::StopLogs { request }) => desk.close(request),
+            Err(_) => return End::Lost,
+        }
+    }
+}
+
+async fn tell(worker: &Worker, mut writer: FrameWriter, mut outbox: mpsc::Receiver<SessionUp>) {
+    let mut statuses = worker.statuses.subscribe();
+    let mut told: BTreeMap<TaskId, TaskStatus> = BTreeMap::new();
+    let mut heartbeat = interval(HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let now = statuses.borrow_and_update().clone();
+        let changed = now.iter().filter(|(task, status)| told.get(task) != Some(status));
+        let updates: Vec<TaskStatusUpdate> =
+            changed.map(|(task, status)| TaskStatusUpdate { task: *task, status: status.clone() }).collect();
+        told = now;
+        if !updates.is_empty() && writer.send(&SessionUp::Statuses(updates)).await.is_err() {
+            return;
+        }
+        let message = tokio::select! {
+            changed = statuses.changed() => if changed.is_ok() { continue } else { return },
+            _ = heartbeat.tick() => SessionUp::Heartbeat,
+            Some(answer) = outbox.recv() => answer,
+        };
+        if writer.send(&message).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What the worker's two sources say, in the words of the readers: the scene for the kernel, keys and peers for the gossip.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+};
+
+use overlay_gossip::{Key, NetworkId, tokio::Agent};
+use overlay_lb::VipPlan;
+use swarm_state::{Assignment, TaskId};
+
+use super::{Attached, Worker};
+use crate::dataplane::{
+    outside_devices,
+    scene::{Fabric, FabricPeer, Overlay, Scene, TaskInterface, TaskScene, Underlay},
+};
+
+/// Keys of the gossip, the current one first.
+pub(super) fn keys(assignment: &Assignment) -> Vec<Key> {
+    assignment.gossip_keys.iter().filter_map(|key| Key::new(key.0).ok()).collect()
+}
+
+/// Joins the peers and networks of the assignment, and leaves networks that are not in it any more.
+pub(super) fn follow(agent: &Agent, assignment: &Assignment, joined: &mut BTreeSet<NetworkId>) {
+    agent.set_keys(keys(assignment));
+    let port = agent.local_addr().port();
+    let members = agent.members();
+    let known = |id: &str| members.iter().any(|member| member.state.is_up() && member.name.as_str() == id);
+    let missing: Vec<SocketAddr> = assignment
+        .peers
+        .iter()
+        .filter(|peer| !peer.down && peer.id != assignment.node && !known(peer.id.as_str()))
+        .filter_map(|peer| Some(SocketAddr::new(peer.addr?, port)))
+        .collect();
+    if !missing.is_empty() {
+        agent.join(missing);
+    }
+    let wanted: BTreeSet<NetworkId> =
+        assignment.networks.iter().filter_map(|network| NetworkId::new(network.id.as_str()).ok()).collect();
+    for network in wanted.difference(joined) {
+        agent.join_network(network.clone());
+    }
+    for network in joined.difference(&wanted) {
+        agent.leave_network(network.clone());
+    }
+    *joined = wanted;
+}
+
+/// What the kernel should carry now.
+pub(super) fn scene(worker: &Worker) -> Scene {
+    let Some(assignment) = worker.assignment.borrow().clone() else { return Scene::default() };
+    let tables = worker.tables.borrow().clone();
+    let attached = worker.attached();
+    let me = assignment.node.to_string();
+    let ingress = assignment.networks.iter().find(|network| network.ingress);
+    let mesh = ingress.and_then(|network| tables.views.get(&network.id)).map(|view| view.mesh_plan(&me));
+    let overlays = assignment.networks.iter().filter(|network| !network.ingress).map(|network| {
+        let remote = tables.remote.get(&network.id).cloned().unwrap_or_default();
+        (network.id.to_string(), Overlay { vni: network.vni, remote })
+    });
+    let tasks = attached.iter().map(|(id, place)| {
+        let scene = task_scene(worker, &assignment, (*id, place));
+        (id.to_string(), scene)
+    });
+    Scene {
+        node: me,
+        underlay: underlay(worker, &assignment),
+        fabric: ingress.and_then(|network| fabric(worker, &assignment, network)),
+        overlays: overlays.collect(),
+        tasks: tasks.collect(),
+        mesh: mesh.unwrap_or_default(),
+        ..Scene::default()
+    }
+}
+
+fn underlay(worker: &Worker, assignment: &Assignment) -> Option<Underlay> {
+    let addr = worker.post.data_path_addr;
+    let netlink = super::netlink().ok()?;
+    let interfaces = netlink.interfaces().ok()?;
+    let own = interfaces.iter().find(|interface| interface.addresses.iter().any(|net| net.addr() == addr));
+    let mtu = own.map_or(1500, |interface| u16::try_from(interface.mtu).unwrap_or(u16::MAX));
+    let devices = outside_devices(&netlink).unwrap_or_default();
+    Some(Underlay { addr, mtu, devices, port: assignment.data_path_port })
+}
+
+fn fabric(worker: &Worker, assignment: &Assignment, network: &swarm_state::AssignedNetwork) -> Option<Fabric> {
+    let address = *assignment.attachments.get(&network.id)?.first()?;
+    let up: BTreeSet<String> = worker.gossip.get().map_or_else(BTreeSet::new, |agent| {
+        let members = agent.members();
+        members.iter().filter(|member| member.state.is_up()).map(|member| member.name.to_string()).collect()
+    });
+    let others = assignment.peers.iter().filter(|peer| peer.id != assignment.node);
+    let peers = others.filter_map(|peer| {
+        let vtep = peer.data_path_addr.or(peer.addr)?;
+        let alive = up.contains(peer.id.as_str());
+        Some((peer.id.to_string(), FabricPeer { address: peer.ingress?.addr(), vtep, alive }))
+    });
+    Some(Fabric { vni: network.vni, address, peers: peers.collect() })
+}
+
+fn task_scene(worker: &Worker, assignment: &Assignment, (id, place): (TaskId, &Attached)) -> TaskScene {
+    let tables = worker.tables.borrow().clone();
+    let task = assignment.tasks.iter().find(|assigned| assigned.task.id == id);
+    let is_ingress = |network| assignment.networks.iter().any(|n| n.id == network && n.ingress);
+    let attachments = task.iter().flat_map(|assigned| &assigned.task.networks);
+    let mut vips = VipPlan::default();
+    let mut interfaces = Vec::new();
+    // The fabric serves published ports at the node; a task needs no interface on ingress.
+    for attachment in attachments.filter(|attachment| !is_ingress(attachment.network_id)) {
+        if let Some(view) = tables.views.get(&attachment.network_id) {
+            vips.vips.extend(view.vip_plan().vips);
+        }
+        interfaces.push(TaskInterface {
+            network: attachment.network_id.to_string(),
+            addresses: attachment.addresses.clone(),
+            mac: attachment.mac,
+        });
+    }
+    TaskScene { netns: place.netns.clone(), gateway_addr: place.gateway_addr, interfaces, vips }
+}
