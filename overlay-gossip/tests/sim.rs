@@ -409,3 +409,56 @@ fn the_same_seed_is_the_same_history() {
     assert!(run(9) == run(9));
     assert!(run(9) != run(10));
 }
+
+#[test]
+fn after_any_trouble_all_agree_again() {
+    use rand::Rng;
+    let network = NetworkId::new("net").unwrap();
+    for seed in 100..112 {
+        let mut world = joined(seed, 6, Profile::Fast);
+        let to = [world.nodes[0].addr, world.nodes[1].addr];
+        for step in 0..40 {
+            let i = world.rng.random_range(0..6);
+            let j = world.rng.random_range(0..6);
+            world.loss = if world.rng.random_bool(0.3) { 0.3 } else { 0.0 };
+            let runs = world.nodes[i].machine.is_some();
+            match world.rng.random_range(0..9) {
+                0 if runs => world.kill(i),
+                1 if runs => world.power_off(i),
+                2 => world.cut(i, j),
+                3 => world.heal(),
+                4 if runs => world.stall(i, ms(1500)),
+                5 if runs => world.with(i, |m, now| m.leave_network(now, &network)),
+                _ if !runs => {
+                    world.boot(i);
+                    to.iter().for_each(|to| world.with(i, |m, now| m.join(now, *to)));
+                }
+                _ => {
+                    let phase = if step % 5 == 4 { Phase::Gone } else { Phase::Ready };
+                    world.publish(i, "net", &format!("k{}", step % 3), phase, &step.to_string());
+                }
+            }
+            let pause = world.rng.random_range(10..900);
+            world.run_for(ms(pause));
+        }
+        world.loss = 0.0;
+        world.heal();
+        for i in 0..6 {
+            if world.nodes[i].machine.is_none() {
+                world.boot(i);
+            }
+            to.iter().for_each(|to| world.with(i, |m, now| m.join(now, *to)));
+            world.with(i, |m, now| m.join_network(now, &network));
+        }
+        let calm = world.run_until(ms(30_000), World::all_agree);
+        assert!(calm.is_some(), "members differ, seed {seed}");
+        world.run_for(ms(15_000));
+        let own: Vec<_> = (0..6)
+            .flat_map(|i| world.rows(i, "net").into_iter().filter(move |r| r.0 == format!("n{i}")))
+            .collect();
+        for i in 0..6 {
+            assert_eq!(world.rows(i, "net"), own, "tables differ at n{i}, seed {seed}");
+            assert_eq!(world.machine(i).peers(&network).len(), 6, "peers differ at n{i}, seed {seed}");
+        }
+    }
+}
