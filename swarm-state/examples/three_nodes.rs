@@ -3,8 +3,8 @@
 
 use std::error::Error;
 
-use swarm_state::object::{Cluster, JoinTokens, Meta, RootCa};
-use swarm_state::spec::{NodeDescription, NodeRole, SwarmSpec};
+use swarm_state::object::Cluster;
+use swarm_state::spec::{NodeDescription, NodeRole};
 use swarm_state::{
     Action, ClusterId, NetworkId, NewNode, NodeId, ServiceId, State, TaskId, Timestamp, reconcile,
 };
@@ -17,8 +17,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let node =
             NewNode { id, role, availability: Default::default(), hostname: format!("n{number}"), addr };
         if number == 1 {
+            let cluster = Box::new(Cluster::new(ClusterId::from_random([1; 16])));
             let ingress = NetworkId::from_random([9; 16]);
-            swarm.apply(Action::InitCluster { cluster: Box::new(cluster()), node, ingress })?;
+            swarm.apply(Action::InitCluster { cluster, node, ingress })?;
         } else {
             swarm.apply(Action::JoinNode { node })?;
         }
@@ -68,22 +69,5 @@ impl Swarm {
             self.apply(Action::Plan { ops })?;
         }
         Ok(())
-    }
-}
-
-fn cluster() -> Cluster {
-    let (id, meta, spec) = (ClusterId::from_random([1; 16]), Meta::default(), SwarmSpec::default());
-    let (root_ca, tokens) = (RootCa::default(), JoinTokens::default());
-    let (default_pools, gossip_keys) = (Vec::new(), Vec::new());
-    Cluster {
-        id,
-        meta,
-        spec,
-        root_ca,
-        tokens,
-        default_pools,
-        subnet_size: 24,
-        data_path_port: 4789,
-        gossip_keys,
     }
 }

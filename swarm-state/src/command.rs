@@ -261,6 +261,8 @@ pub struct CreateTask {
     pub task: TaskId,
     /// The service.
     pub service: ServiceId,
+    /// Index of the state that this was planned on; if another plan was applied since, the step is skipped.
+    pub basis: u64,
     /// Its `spec_version` when this was planned; if it has another one the step is skipped.
     pub spec_version: u64,
     /// Number within a replicated service; 0 with `node` for a global one.

@@ -25,6 +25,9 @@ use crate::{ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId, Timestamp}
 pub struct State {
     pub(crate) index: u64,
     pub(crate) now: Timestamp,
+    /// Index of the last plan: older ones create nothing any more.
+    #[serde(default)]
+    pub(crate) last_plan: u64,
     pub(crate) cluster: Option<Cluster>,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) networks: BTreeMap<NetworkId, Network>,
@@ -50,6 +53,7 @@ impl State {
         Self {
             index: 0,
             now: Timestamp::default(),
+            last_plan: 0,
             cluster: None,
             nodes: BTreeMap::new(),
             networks: BTreeMap::new(),

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use support::{World, web};
-use swarm_state::object::{TaskState, UpdateState};
+use swarm_state::object::{TaskState, TaskStatus, UpdateState};
 use swarm_state::spec::{Availability, Mode, NodeState, ServiceSpec};
-use swarm_state::{Action, NodeId, ServiceId, assignment, reconcile};
+use swarm_state::{Action, NodeId, ServiceId, TaskStatusUpdate, Value, assignment, reconcile};
 
 #[test]
 fn replicas_spread_and_scaling_keeps_the_balance() {
@@ -302,6 +302,22 @@ fn a_failing_update_pauses_or_rolls_back() {
             assert_eq!(status.message, "rollback completed");
         }
     }
+}
+
+#[test]
+fn only_the_node_of_a_task_reports_about_it_and_not_without_bound() {
+    let mut world = World::new(2);
+    let service = world.create_service(&web("web", 1, 0, &[]));
+    world.settle();
+    let task = world.running(service)[0].clone();
+    let other = *world.nodes.iter().find(|node| Some(**node) != task.node_id).unwrap();
+    let status = TaskStatus { state: TaskState::Failed, err: "x".repeat(1 << 20), ..task.status.clone() };
+    let updates = vec![TaskStatusUpdate { task: task.id, status }];
+    let reply = world.ok(Action::UpdateTaskStatuses { node: other, updates: updates.clone() });
+    assert_eq!((reply.value, reply.changes.len()), (Value::Skipped(1), 0));
+    world.ok(Action::UpdateTaskStatuses { node: task.node_id.unwrap(), updates });
+    let failed = world.state.task(task.id).unwrap();
+    assert_eq!((failed.status.state, failed.status.err.len()), (TaskState::Failed, 1024));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 
 mod support;
 
-use support::{World, cluster, web};
+use support::{World, web};
+use swarm_state::object::Cluster;
 use swarm_state::spec::{NodeRole, NodeState};
 use swarm_state::{
     Action, AttachContainer, ClusterId, ConfigId, NetworkId, NewNode, NodeId, RejectionKind, SecretId,
@@ -243,7 +244,7 @@ fn nothing_but_a_cluster_comes_first_and_only_once() {
         hostname: String::new(),
         addr: None,
     };
-    let cluster = Box::new(cluster(ClusterId::from_random([1; 16])));
+    let cluster = Box::new(Cluster::new(ClusterId::from_random([1; 16])));
     let again = Action::InitCluster { cluster, node, ingress: NetworkId::from_random([1; 16]) };
     assert!(world.refused(again).starts_with("This node is already part of a swarm."));
 }

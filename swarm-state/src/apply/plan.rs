@@ -12,12 +12,13 @@ impl State {
                 skipped += 1;
             }
         }
+        self.last_plan = self.index;
         Value::Skipped(skipped)
     }
 
     fn step(&mut self, out: &mut Vec<Change>, op: &TaskOp) -> bool {
         match op {
-            TaskOp::Create(create) => self.create_task(out, create),
+            TaskOp::Create(create) => create.basis >= self.last_plan && self.create_task(out, create),
             TaskOp::Allocate { task } => self.allocate_task(out, *task),
             TaskOp::Assign { task, node } => self.assign_task(out, *task, *node),
             TaskOp::SetDesired { task, state } => self.set_desired(out, *task, *state),

@@ -2,7 +2,7 @@
 
 use super::address::{attachments, task_networks, task_owner};
 use super::{change, task_wants};
-use crate::object::{Meta, Service, Task, TaskState, TaskStatus};
+use crate::object::{ContainerStatus, Meta, Service, Task, TaskState, TaskStatus};
 use crate::{
     Change, ChangeEvent, CreateTask, NodeId, ObjectKind, State, TaskId, TaskStatusUpdate, Timestamp, Value,
 };
@@ -35,14 +35,15 @@ impl State {
         {
             return false;
         }
-        if task.status == update.status {
+        let reported = bounded(&update.status);
+        if task.status == reported {
             return true;
         }
         if update.status.state == TaskState::Running && task.running_since.is_none() {
             task.running_since = Some(now);
         }
         let before = task.status.state;
-        task.status = update.status.clone();
+        task.status = reported;
         task.ended_at = task.has_ended().then_some(now);
         task.meta.touch(index, now);
         let mut updated = change(ObjectKind::Task, task.id, &task.name, ChangeEvent::Updated);
@@ -262,6 +263,20 @@ fn new_task(service: &Service, op: &CreateTask, meta: Meta) -> Task {
     }
 }
 
+/// What a node reports is kept up to a limit: the state must not grow without bound.
+fn bounded(status: &TaskStatus) -> TaskStatus {
+    let cut = |text: &str| text.chars().take(TEXT).collect::<String>();
+    let container = status.container.as_ref().map(|c| ContainerStatus { id: cut(&c.id), ..c.clone() });
+    let port_status = status.port_status.iter().take(PORTS).cloned().collect();
+    let (message, err) = (cut(&status.message), cut(&status.err));
+    TaskStatus { message, err, container, port_status, ..status.clone() }
+}
+
 fn status(timestamp: Timestamp, state: TaskState, message: &str) -> TaskStatus {
     TaskStatus { timestamp, state, message: message.to_owned(), ..TaskStatus::default() }
 }
+
+/// Characters of a text that a node reports.
+const TEXT: usize = 1024;
+/// Ports that a node reports for one task.
+const PORTS: usize = 1024;

@@ -35,6 +35,23 @@ pub struct Cluster {
     pub gossip_keys: Vec<GossipKey>,
 }
 
+impl Cluster {
+    /// A cluster with Docker's defaults, without authority, tokens and keys.
+    pub fn new(id: ClusterId) -> Self {
+        Self {
+            id,
+            meta: Meta::default(),
+            spec: SwarmSpec::default().with_defaults(),
+            root_ca: RootCa::default(),
+            tokens: JoinTokens::default(),
+            default_pools: Vec::new(),
+            subnet_size: 24,
+            data_path_port: 4789,
+            gossip_keys: Vec::new(),
+        }
+    }
+}
+
 /// Certificate and key of the cluster's authority, PEM. Its `Debug` hides the key.
 #[derive(Clone, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct RootCa {

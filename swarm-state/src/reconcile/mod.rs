@@ -42,6 +42,11 @@ pub fn plan(state: &State, now: Timestamp, ids: &mut impl FnMut() -> TaskId) -> 
     reap::plan_without_service(&groups, &mut ops);
     reap::plan_orphans(state, now, &mut ops);
     schedule::plan(state, now, &mut ops);
+    for op in &mut ops {
+        if let TaskOp::Create(create) = op {
+            create.basis = state.index();
+        }
+    }
     ops
 }
 

@@ -67,6 +67,7 @@ pub(super) fn replacement(
     TaskOp::Create(CreateTask {
         task,
         service,
+        basis: 0, // set by `plan`
         spec_version,
         slot,
         node,

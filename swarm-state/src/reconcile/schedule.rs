@@ -131,6 +131,10 @@ fn spread(state: &State, loads: &Loads, task: &Task, node: &Node) -> Vec<u64> {
     let preferences = task.spec.placement.iter().flat_map(|placement| &placement.preferences);
     let keys =
         preferences.filter_map(|preference| Some(preference.spread.as_ref()?.spread_descriptor.as_str()));
+    let mut keys = keys.peekable();
+    if keys.peek().is_none() {
+        return Vec::new();
+    }
     let mut branch: Vec<&Node> = state.nodes().values().collect();
     let mut counts = Vec::new();
     for key in keys {

@@ -117,6 +117,7 @@ fn replace(
     let create = CreateTask {
         task: ids(),
         service,
+        basis: 0, // set by `plan`
         spec_version,
         slot,
         node,

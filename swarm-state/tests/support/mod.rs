@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use swarm_state::object::{Cluster, ContainerStatus, JoinTokens, RootCa, Task, TaskState, TaskStatus};
-use swarm_state::spec::{NodeDescription, NodeRole, NodeState, ResourceLimits, ServiceSpec, SwarmSpec};
+use swarm_state::object::{Cluster, ContainerStatus, Task, TaskState, TaskStatus};
+use swarm_state::spec::{NodeDescription, NodeRole, NodeState, ResourceLimits, ServiceSpec};
 use swarm_state::{
     Action, ClusterId, Command, NetworkId, NewNode, NodeId, NodeStatusUpdate, Rejection, Reply, ServiceId,
     State, TaskId, TaskStatusUpdate, Timestamp, assignment, reconcile,
@@ -42,7 +42,7 @@ impl World {
         let node = NewNode { id, role, availability: Default::default(), hostname, addr: Some(addr) };
         if number == 0 {
             let ingress = NetworkId::from_random(self.bits());
-            let cluster = Box::new(cluster(ClusterId::from_random(self.bits())));
+            let cluster = Box::new(Cluster::new(ClusterId::from_random(self.bits())));
             self.ok(Action::InitCluster { cluster, node: node.clone(), ingress });
             self.ok(Action::SetManager { node: id, raft_id: 1, addr: format!("{addr}:2377") });
         } else {
@@ -199,20 +199,6 @@ impl World {
             ..Default::default()
         };
         Some(TaskStatusUpdate { task: task.id, status })
-    }
-}
-
-pub fn cluster(id: ClusterId) -> Cluster {
-    Cluster {
-        id,
-        meta: Default::default(),
-        spec: SwarmSpec::default(),
-        root_ca: RootCa::default(),
-        tokens: JoinTokens::default(),
-        default_pools: Vec::new(),
-        subnet_size: 24,
-        data_path_port: 4789,
-        gossip_keys: Vec::new(),
     }
 }
 
