@@ -27,6 +27,12 @@ pub(super) async fn serve(manager: Arc<Manager>, mut connection: Connection) {
                 Ok((_, Err(rejection))) => ControlReply::Rejected(rejection),
                 Err(error) => failed(&error),
             },
+            // A joining manager knows one manager, which need not be the leader.
+            request @ (ControlRequest::JoinRaft { .. } | ControlRequest::LeaveRaft { .. })
+                if !manager.is_leader() =>
+            {
+                manager.ask_leader(&request).await.unwrap_or(ControlReply::NotLeader)
+            }
             ControlRequest::JoinRaft { node, addr } => admit(&manager, node, addr).await,
             ControlRequest::LeaveRaft { node } => match dismiss(&manager, node).await {
                 Ok(()) => ControlReply::Done,
@@ -48,8 +54,10 @@ async fn admit(manager: &Manager, node: NodeId, addr: String) -> ControlReply {
         return failed(&error);
     }
     let seated = Action::SetManager { node, raft_id: raft_id.get(), addr }.at(clock::now());
-    if let Err(error) = manager.propose_here(&seated).await {
-        return failed(&error);
+    match manager.propose_here(&seated).await {
+        Ok((_, Ok(_))) => {}
+        Ok((_, Err(rejection))) => return ControlReply::Rejected(rejection),
+        Err(error) => return failed(&error),
     }
     let status = manager.raft.status();
     let members = status.borrow().members.clone();
@@ -67,8 +75,8 @@ pub(super) async fn dismiss(manager: &Manager, node: NodeId) -> Result<(), Contr
         manager.raft.remove_member(raft_id).await.map_err(|error| failed(&error))?;
     }
     let unseated = Action::UnsetManager { node }.at(clock::now());
-    manager.propose_here(&unseated).await.map_err(|error| failed(&error))?;
-    Ok(())
+    let (_, result) = manager.propose_here(&unseated).await.map_err(|error| failed(&error))?;
+    result.map(drop).map_err(ControlReply::Rejected)
 }
 
 fn failed(error: &ProposeError) -> ControlReply {

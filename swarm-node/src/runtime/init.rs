@@ -15,6 +15,7 @@ use std::{
 
 use nix::{
     mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
     sys::{prctl, signal::Signal},
     unistd::sethostname,
 };
@@ -42,7 +43,9 @@ fn become_the_program(dir: &TaskDir) -> Result<Infallible, io::Error> {
     let launch = dir.launch()?;
     let program = Catalog.resolve(&launch).map_err(|error| io::Error::other(error.to_string()))?;
     sethostname(&launch.hostname)?;
+    unshare(CloneFlags::CLONE_NEWNS)?;
     let none = None::<&Path>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
     let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     // Refused where the outer /proc is masked (some containers): the program then sees the host's process list.
     let _ = mount(Some("proc"), "/proc", Some("proc"), plain, none);

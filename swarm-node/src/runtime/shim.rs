@@ -8,12 +8,10 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::fd::{AsFd, OwnedFd},
-    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
 };
 
 use nix::{
-    mount::{MsFlags, mount},
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sched::{CloneFlags, setns, unshare},
 };
@@ -59,14 +57,8 @@ fn start(dir: &TaskDir) -> io::Result<(Child, LogWriter)> {
     let log = LogWriter::open(dir.log())?;
     let _ = nix::unistd::setsid(); // fails only if we lead a group already, which serves as well
     setns(io::stdin().as_fd(), CloneFlags::CLONE_NEWNET)?;
-    unshare(
-        CloneFlags::CLONE_NEWNS
-            | CloneFlags::CLONE_NEWUTS
-            | CloneFlags::CLONE_NEWIPC
-            | CloneFlags::CLONE_NEWPID,
-    )?;
-    let none = None::<&Path>;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    // Not the mounts: the shim goes on to look at the node's /proc.
+    unshare(CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWPID)?;
     let (said, tell) = io::pipe()?;
     let mut child = Command::new("/proc/self/exe")
         .arg(init::ROLE)

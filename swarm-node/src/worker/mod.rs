@@ -15,7 +15,7 @@ use std::{
 
 use overlay_gossip::{NodeName, Profile, tokio::Agent};
 use overlay_linux::{link::Netlink, netns::NetNs};
-use swarm_state::{Assignment, TaskId, TaskStatusUpdate, object::TaskStatus};
+use swarm_state::{Assignment, TaskId, object::TaskStatus};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -150,12 +150,6 @@ impl Worker {
         self.statuses.send_modify(|statuses| {
             statuses.insert(task, status);
         });
-    }
-
-    /// All statuses, for a manager that may have missed some.
-    pub(crate) fn all_statuses(&self) -> Vec<TaskStatusUpdate> {
-        let statuses = self.statuses.borrow();
-        statuses.iter().map(|(task, status)| TaskStatusUpdate { task: *task, status: status.clone() }).collect()
     }
 
     /// A new assignment; kept on disk, so that the node goes on without managers after a restart.
