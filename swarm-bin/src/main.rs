@@ -1,2 +1,37 @@
-//! The reference binary.
-fn main() {}
+//! The reference binary: a daemon that the `docker` command drives, the same verbs as a client, and a demo.
+//!
+//! ```text
+//!   swarm-bin daemon ── serves the Engine API of one node
+//!   swarm-bin swarm | node | network | service | info | version ── asks a daemon, as `docker` would
+//!   swarm-bin demo ── a whole swarm on this machine: namespaces, daemons, the story, the figures
+//!   swarm-bin doctor ── what this machine offers
+//! ```
+#![forbid(unsafe_code)]
+
+mod api;
+mod args;
+mod cli;
+mod clock;
+mod daemon;
+mod demo;
+mod doctor;
+mod host;
+mod out;
+mod standin;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    // Tasks are this program under another name; they are told apart before any thread is there.
+    swarm_node::runtime::reenter();
+    match args::Cli::parse().run() {
+        Ok(code) => code,
+        Err(error) => {
+            out::note(error);
+            ExitCode::FAILURE
+        }
+    }
+}
