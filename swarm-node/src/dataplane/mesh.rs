@@ -54,7 +54,7 @@ fn spray(table: &mut Table, scene: &Scene, (underlay, fabric): (&Underlay, &Fabr
     let live = fabric.peers.values().filter(|peer| peer.alive).filter_map(|peer| mac_of(peer.address));
     table.set("live", live.chain([own]).fold(Set::keys([Type::Ether]), Set::member));
     table.chain("deliver", deliver(own, fabric_index));
-    table.chain("known", known());
+    table.chain("known-tcp", known(Protocol::Tcp)).chain("known-other", known(Protocol::Udp));
     let mut ports = Set::verdicts([Type::Protocol, Type::Port]);
     for (&(protocol, port), plan) in &scene.mesh.ports {
         let slots: Vec<MacAddr> = plan.slots.iter().filter_map(macs).collect();
@@ -80,35 +80,35 @@ fn spray(table: &mut Table, scene: &Scene, (underlay, fabric): (&Underlay, &Fabr
     table.set("local", local.fold(Set::keys([Type::Ipv4]), Set::member));
 }
 
-/// New connections are sent anew; the packets of known flows go where the flow went, if that node is there.
+/// New connections are sent anew; the packets of known flows go where the flow went.
 fn chooser(protocol: Protocol, pick: &str) -> Chain {
-    let forget = Stmt::Update {
-        set: "flows".into(),
-        op: UpdateOp::Delete,
-        key: flow(),
-        value: None,
-        timeout: None,
-    };
+    let forget = remember(UpdateOp::Delete);
     let mut chain = Chain::regular();
+    let known = if protocol == Protocol::Tcp { "known-tcp" } else { "known-other" };
     if protocol == Protocol::Tcp {
         let opening = Expr::from(Field::TcpFlags).masked(Field::SYN | Field::ACK);
         chain = chain.rule(Rule::new().when(opening, Field::SYN).then(forget.clone()).goto(pick));
     }
     chain
-        .rule(Rule::new().set(Target::EtherDestination, flow().lookup("flows")).jump("known"))
+        .rule(Rule::new().set(Target::EtherDestination, flow().lookup("flows")).jump(known))
         .rule(Rule::new().then(forget).goto(pick))
 }
 
-fn known() -> Chain {
-    let rule = Rule::new().when_in_set(Field::EtherDestination, "live").then(remember(UpdateOp::Update));
-    Chain::regular().rule(rule.goto("deliver"))
+/// TCP connections stay with their node even while its daemon is away: its tasks may well be there. Datagrams have no
+/// beginning that could be sent anew, so they leave a node that is away.
+fn known(protocol: Protocol) -> Chain {
+    let mut rule = Rule::new();
+    if protocol != Protocol::Tcp {
+        rule = rule.when_in_set(Field::EtherDestination, "live");
+    }
+    Chain::regular().rule(rule.then(remember(UpdateOp::Update)).goto("deliver"))
 }
 
 fn picker(slots: Vec<MacAddr>) -> Chain {
     let by = Spread::hash([Field::IpSource, Field::TransportSource], SEED);
     let rule = Rule::new()
         .set(Target::EtherDestination, Expr::spread(by, slots))
-        .then(remember(UpdateOp::Update))
+        .then(remember(UpdateOp::Add))
         .goto("deliver");
     Chain::regular().rule(rule)
 }
@@ -123,6 +123,7 @@ fn deliver(own: MacAddr, fabric_index: u32) -> Chain {
         )
 }
 
+/// Writes, refreshes or deletes the flow's node; the kernel wants the value in each case.
 fn remember(op: UpdateOp) -> Stmt {
     Stmt::Update {
         set: "flows".into(),
@@ -184,6 +185,12 @@ fn receive(table: &mut Table, scene: &Scene, (underlay, fabric): (&Underlay, &Fa
         .rule(from_fabric().when(Field::RouteOfSource, Field::LOCAL).then(Stmt::NoTrack));
     table.chain("home", raw).chain("mark", mangle).chain("serve", nat).chain("guard", guard);
     table.chain("clamp", clamp(underlay.inner_mtu()));
+    // A packet that no task takes must not go back to the ingress node, nor be remembered as a connection without
+    // translation: its retry will find the rules.
+    let strays = Chain::base(BaseChain::filter(Hook::Forward, 0))
+        .rule(from_fabric().when_any(Field::CtState, Field::UNTRACKED).verdict(Verdict::Accept))
+        .rule(from_fabric().when(Expr::from(Field::CtStatus).masked(Field::DNAT), 0_u32).verdict(Verdict::Drop));
+    table.chain("strays", strays);
 }
 
 fn local_sockets(scene: &Scene, plan: &PortPlan) -> Vec<SocketAddr> {

@@ -33,6 +33,7 @@ use tokio::{
 };
 
 use links::FABRIC;
+pub(crate) use links::GATEWAY;
 use scene::Scene;
 
 /// What one pass did.
@@ -65,15 +66,22 @@ pub(crate) struct Plane {
 const GATHER: Duration = Duration::from_millis(3);
 
 impl Plane {
-    /// Starts the passes: when `changed` says so, when asked, and every `audit`.
+    /// Starts the passes: when `changed` says so, when asked, and every `audit`; none before the sources are `settled`, so
+    /// that a restarted daemon does not take away what it has not heard of yet.
     pub(crate) fn start(
         scene: impl Fn() -> Scene + Send + Sync + 'static,
-        changed: Arc<Notify>,
+        (changed, settled): (Arc<Notify>, watch::Receiver<bool>),
         audit: Duration,
     ) -> Self {
         let (requests, inbox) = mpsc::unbounded_channel();
         let (tell, last) = watch::channel(Arc::default());
-        let task = tokio::spawn(run(Arc::new(scene), (inbox, changed), tell, audit));
+        let passes = run(Arc::new(scene), (inbox, changed), tell, audit);
+        let task = tokio::spawn(async move {
+            let mut settled = settled;
+            if settled.wait_for(|settled| *settled).await.is_ok() {
+                passes.await;
+            }
+        });
         Self { requests, last, task }
     }
 

@@ -45,19 +45,14 @@ pub(super) async fn serve(manager: Arc<Manager>, mut connection: Connection) {
     }
 }
 
-/// Makes a node a member of the log.
+/// Makes a node a member of the log. From now on the log may need its vote, so it is answered at once; the node itself
+/// writes down that it is a manager.
 async fn admit(manager: &Manager, node: NodeId, addr: String) -> ControlReply {
     let number = u64::from_be_bytes(clock::random()) >> 1; // 63 bits, never used again, as SwarmKit
     let Ok(raft_id) = MemberId::new(number.max(1)) else { return ControlReply::NotLeader };
-    let context = MemberContext { node, addr: addr.clone() };
+    let context = MemberContext { node, addr };
     if let Err(error) = manager.raft.add_member(raft_id, context.to_bytes()).await {
         return failed(&error);
-    }
-    let seated = Action::SetManager { node, raft_id: raft_id.get(), addr }.at(clock::now());
-    match manager.propose_here(&seated).await {
-        Ok((_, Ok(_))) => {}
-        Ok((_, Err(rejection))) => return ControlReply::Rejected(rejection),
-        Err(error) => return failed(&error),
     }
     let status = manager.raft.status();
     let members = status.borrow().members.clone();

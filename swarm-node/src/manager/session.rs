@@ -29,7 +29,7 @@ use crate::{
 /// Period of heartbeats in both directions. 500 ms, a tenth of Docker's.
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(500);
 /// A session without a word for this long is over.
-pub(crate) const SILENCE: Duration = Duration::from_secs(5);
+pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 /// Changes that come together are sent together.
 const GATHER: Duration = Duration::from_millis(5);
 

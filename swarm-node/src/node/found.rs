@@ -195,14 +195,14 @@ async fn enter(
     let mut manager = None;
     if identity.subject().role == CertRole::Manager {
         let addr = SocketAddr::new(addresses.advertise, addresses.port).to_string();
-        let (raft_id, members) = admitted(&credentials, through, addr).await?;
+        let (raft_id, members) = admitted(&credentials, through, addr.clone()).await?;
         record.raft_id = Some(raft_id);
         let seated = seat(config, &credentials, &record, (Start::Join, changes, members)).await?;
-        // The log tells about this node before the API does.
-        let me = identity.subject().node_id;
-        let knows = |state: &swarm_state::State| state.node(me).is_some_and(|node| node.manager.is_some());
-        while !seated.read(knows) {
-            sleep(std::time::Duration::from_millis(5)).await;
+        let node = identity.subject().node_id;
+        let told = seated.propose(Action::SetManager { node, raft_id, addr }).await;
+        if let Err(rejection) = told {
+            seated.stop().await;
+            return Err(rejection);
         }
         manager = Some(seated);
     }

@@ -68,6 +68,8 @@ pub(crate) struct Worker {
     last_gateway_addr: Mutex<Option<Ipv4Addr>>,
     plane: OnceLock<Plane>,
     plane_changed: Arc<Notify>,
+    /// Whether the assignment and the tables are complete enough to program the kernel from them.
+    settled: watch::Sender<bool>,
     background: Mutex<JoinSet<()>>,
 }
 
@@ -87,6 +89,7 @@ impl Worker {
         let saved: Option<Assignment> = saved.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let mut managers = post.managers.clone();
         managers.extend(saved.iter().flat_map(|saved| saved.managers.iter().map(|(_, addr)| addr.clone())));
+        let fresh = saved.is_none();
         let worker = Arc::new(Self {
             runtime,
             assignment: watch::channel(saved.map(Arc::new)).0,
@@ -100,6 +103,7 @@ impl Worker {
             last_gateway_addr: Mutex::default(),
             plane: OnceLock::new(),
             plane_changed: Arc::new(Notify::new()),
+            settled: watch::channel(fresh).0,
             background: Mutex::default(),
             post,
         });
@@ -107,7 +111,11 @@ impl Worker {
         let looking = Arc::downgrade(&worker);
         let scene = move || looking.upgrade().map(|worker| view::scene(&worker)).unwrap_or_default();
         let audit = worker.post.config.audit_interval;
-        let _ = worker.plane.set(Plane::start(scene, Arc::clone(&worker.plane_changed), audit));
+        let _ = worker.plane.set(Plane::start(
+            scene,
+            (Arc::clone(&worker.plane_changed), worker.settled.subscribe()),
+            audit,
+        ));
         worker.spawn(follow_assignment(Arc::clone(&worker)));
         worker.spawn(runner::run(Arc::clone(&worker), adopted));
         worker.spawn(proxy::run(Arc::clone(&worker)));
@@ -257,9 +265,29 @@ async fn start_gossip(worker: &Worker, assignment: &Assignment) -> std::io::Resu
     let (agent, mut events) = Agent::bind(config, SocketAddr::new(any, port), advertise).await?;
     let _ = worker.gossip.set(agent.clone());
     (worker.post.on_gossip)(agent.clone());
-    worker.spawn(async move { while events.recv().await.is_some() {} });
+    let settled = worker.settled.clone();
+    let alone = assignment.peers.iter().all(|peer| peer.down || peer.id == assignment.node);
+    worker.spawn(async move {
+        let joined = async {
+            while !alone {
+                match events.recv().await {
+                    Some(overlay_gossip::Event::Joined { .. }) | None => return,
+                    Some(_) => {}
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LONELY, joined).await;
+        tokio::time::sleep(EXCHANGE).await;
+        settled.send_replace(true);
+        while events.recv().await.is_some() {}
+    });
     Ok(agent)
 }
+
+/// Time to find a peer before the tables are taken as they are.
+const LONELY: std::time::Duration = std::time::Duration::from_secs(3);
+/// Time in which a peer that was found sends its tables, and adopted tasks are told of.
+const EXCHANGE: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// The name servers of the host, for names that are not ours.
 pub(crate) fn upstreams(config: &NodeConfig) -> Vec<IpAddr> {

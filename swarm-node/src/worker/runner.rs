@@ -171,16 +171,17 @@ impl Life {
         let runtime = Arc::clone(&self.worker.runtime);
         let exited = runtime.wait(&id);
         tokio::pin!(exited);
+        let mut tables = self.worker.tables.subscribe();
         let (exit, asked) = loop {
             let assigned = self.assigned.borrow_and_update().clone();
             if desired(assigned.as_ref()) > TaskState::Running {
                 break (self.stop(last.as_ref()).await, true);
             }
-            if let Some(assigned) = &assigned {
-                let _ = self.publish(assigned, Phase::Ready);
-            }
+            tables.mark_unchanged();
+            let told = assigned.as_ref().is_some_and(|assigned| self.publish(assigned, Phase::Ready).is_some());
             last = assigned;
             tokio::select! {
+                gone = tables.changed(), if !told => if gone.is_err() { std::future::pending::<()>().await },
                 exit = &mut exited => break (exit, false),
                 changed = self.assigned.changed() => if changed.is_err() {
                     std::future::pending::<()>().await; // the daemon stops, the task does not

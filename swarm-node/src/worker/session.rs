@@ -1,6 +1,6 @@
 //! The worker's side of its session: find the leader, register, report, obey.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use swarm_state::{TaskId, TaskStatusUpdate, object::TaskStatus};
 use tokio::{
@@ -27,7 +27,7 @@ pub(super) async fn run(worker: Arc<Worker>) {
     let mut hint: Option<String> = None;
     let mut turn = 0;
     loop {
-        let managers = lock(&worker.managers).clone();
+        let managers = candidates(&worker);
         let next = match hint.take() {
             Some(leader) => Some(leader),
             None => {
@@ -41,7 +41,11 @@ pub(super) async fn run(worker: Arc<Worker>) {
             continue;
         };
         let Ok(connection) = worker.credentials().dial(addr, &Hello::Session).await else { continue };
-        hint = match converse(&worker, connection).await {
+        let end = tokio::select! {
+            end = converse(&worker, connection) => end,
+            () = dies(&worker, addr.ip()) => End::Lost,
+        };
+        hint = match end {
             End::Redirected(leader) => leader.filter(|leader| Some(leader) != next.as_ref()),
             End::Lost => None,
             End::Removed => {
@@ -51,6 +55,32 @@ pub(super) async fn run(worker: Arc<Worker>) {
         };
         if hint.is_none() {
             sleep(RETRY).await;
+        }
+    }
+}
+
+/// The managers, without those that the gossip calls dead as long as others are left.
+fn candidates(worker: &Worker) -> Vec<String> {
+    let all = lock(&worker.managers).clone();
+    let dead = |addr: &&String| parse_addr(addr).is_some_and(|addr| is_dead(worker, addr.ip()));
+    let alive: Vec<String> = all.iter().filter(|addr| !dead(addr)).cloned().collect();
+    if alive.is_empty() { all } else { alive }
+}
+
+fn is_dead(worker: &Worker, addr: IpAddr) -> bool {
+    let Some(agent) = worker.gossip.get() else { return false };
+    let members = agent.members();
+    let mut there = members.iter().filter(|member| member.addr.ip() == addr).peekable();
+    there.peek().is_some() && there.all(|member| !member.state.is_up())
+}
+
+/// Returns when the gossip calls the manager dead; its connection would be silent for longer.
+async fn dies(worker: &Worker, addr: IpAddr) {
+    let Some(agent) = worker.gossip.get() else { return std::future::pending().await };
+    let mut changed = agent.changed();
+    while !is_dead(worker, addr) {
+        if changed.changed().await.is_err() {
+            return std::future::pending().await;
         }
     }
 }

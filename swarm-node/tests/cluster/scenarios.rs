@@ -1,0 +1,250 @@
+//! What must hold in a cluster.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    time::Duration,
+};
+
+use serde_json::json;
+
+use crate::world::{CLIENT, World, get, until};
+
+pub const ALL: &[(&str, fn())] = &[
+    ("published_port_is_served_on_every_node_with_the_clients_address", published_port),
+    ("services_find_each_other_by_name_on_the_same_network_only", names_and_isolation),
+    ("power_cut_of_a_worker_moves_its_tasks_and_requests_go_on", power_cut),
+    ("daemon_restart_keeps_tasks_flows_and_cluster", daemon_restart),
+    ("three_managers_survive_the_loss_of_the_leader", leader_loss),
+    ("a_killed_task_is_replaced", killed_task),
+];
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn three_nodes() -> World {
+    let world = World::new(3);
+    world.init();
+    world.join(1, false);
+    world.join(2, false);
+    world
+}
+
+fn hello(replicas: u32) -> serde_json::Value {
+    json!({
+        "Name": "helloworld",
+        "TaskTemplate": {"ContainerSpec": {"Image": "huyinghuan/helloworld:latest"}},
+        "Mode": {"Replicated": {"Replicas": replicas}},
+        "EndpointSpec": {"Mode": "vip", "Ports": [
+            {"Protocol": "tcp", "TargetPort": 8080, "PublishedPort": 8080, "PublishMode": "ingress"}]},
+    })
+}
+
+fn published_port() {
+    let world = three_nodes();
+    let ingress = world.read(0, |state| state.ingress().unwrap().id);
+    until("three peers in ingress", SOON, || world.machines[0].node.peers(ingress).len() == 3);
+    let service = world.service(hello(2));
+    let took = until("two tasks run", SOON, || world.running(0, service) == 2);
+    println!("create to 2 running: {took:?}");
+    let mut shares: BTreeMap<String, u32> = BTreeMap::new();
+    for machine in &world.machines {
+        let to = SocketAddr::new(machine.addr, 8080);
+        until("the port answers", SOON, || get(&world.client, to).is_ok());
+        for _ in 0..200 {
+            let answer = get(&world.client, to).unwrap_or_else(|error| panic!("{to}: {error}"));
+            assert_eq!(answer["client"], CLIENT, "the client's own address");
+            *shares.entry(answer["task"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+        let local = SocketAddr::from(([127, 0, 0, 1], 8080));
+        until("localhost answers", SOON, || get(&machine.netns, local).is_ok());
+        let both: std::collections::BTreeSet<String> =
+            (0..8).map(|i| get(&machine.netns, local).unwrap_or_else(|e| panic!("{i} {}: {e}", machine.addr))["task"].to_string()).collect();
+        assert_eq!(both.len(), 2, "both tasks answer on localhost");
+    }
+    println!("shares: {shares:?}");
+    assert!(shares.len() == 2 && shares.values().all(|share| (240..=360).contains(share)), "{shares:?}");
+}
+
+/// A service on one network.
+fn quiet(name: &str, network: &str, replicas: u32) -> serde_json::Value {
+    json!({
+        "Name": name,
+        "TaskTemplate": {
+            "ContainerSpec": {"Image": "huyinghuan/helloworld:latest"},
+            "Networks": [{"Target": network}],
+        },
+        "Mode": {"Replicated": {"Replicas": replicas}},
+    })
+}
+
+fn names_and_isolation() {
+    let world = three_nodes();
+    let green = world.network(json!({"Name": "green", "Driver": "overlay"}));
+    let blue = world.network(json!({"Name": "blue", "Driver": "overlay"}));
+    let web = world.service(quiet("web", green.as_str(), 3));
+    let db = world.service(quiet("db", green.as_str(), 1));
+    let other = world.service(quiet("other", blue.as_str(), 1));
+    for (service, replicas) in [(web, 3), (db, 1), (other, 1)] {
+        until("the tasks run", SOON, || world.running(0, service) == replicas);
+    }
+    let from = world.netns_of(0, db);
+    until("web has a name", SOON, || !resolve(&from, "web").is_empty());
+    until("all tasks have names", SOON, || resolve(&from, "tasks.web").len() == 3);
+    let vip = world.read(0, |state| state.service(web).unwrap().virtual_ip(green).unwrap().addr());
+    assert_eq!(resolve(&from, "web"), [vip]);
+    for task in resolve(&from, "tasks.web") {
+        until("each task answers", SOON, || get(&from, SocketAddr::new(task, 8080)).is_ok());
+    }
+    let own = world.read(0, |state| {
+        let task = state.tasks_of(db).next().unwrap();
+        task.attachment(green).unwrap().addresses[0].addr()
+    });
+    let mut nodes = std::collections::BTreeSet::new();
+    for _ in 0..12 {
+        let answer = get(&from, SocketAddr::new(vip, 8080)).unwrap();
+        assert_eq!(answer["client"], own.to_string(), "the server sees the task's own address");
+        nodes.insert(answer["node"].to_string());
+    }
+    assert_eq!(nodes.len(), 3, "tasks on all nodes answer behind one address: {nodes:?}");
+    assert!(resolve(&from, "other").is_empty(), "names do not cross networks");
+    let stranger = world.netns_of(0, other);
+    assert!(resolve(&stranger, "web").is_empty());
+    assert!(get(&stranger, SocketAddr::new(vip, 8080)).is_err(), "addresses do not cross networks");
+    assert!(get(&stranger, SocketAddr::new(own, 8080)).is_err());
+}
+
+fn power_cut() {
+    let mut world = three_nodes();
+    let service = world.service(hello(2));
+    until("two tasks run", SOON, || world.running(0, service) == 2);
+    let victim = (1..3).find(|m| !world.shims(*m).is_empty()).unwrap();
+    let id = world.machines[victim].node.local().node_id.unwrap();
+    let target = SocketAddr::new(world.machines[3 - victim].addr, 8080);
+    until("the port answers", SOON, || get(&world.client, target).is_ok());
+    world.power_off(victim);
+    let down = |world: &World| world.read(0, |state| state.node(id).unwrap().loses_tasks());
+    let mut failed = 0;
+    let start = std::time::Instant::now();
+    let (mut noticed, mut replaced) = (None, None);
+    while start.elapsed() < Duration::from_secs(20) && replaced.is_none() {
+        failed += u32::from(get(&world.client, target).is_err());
+        if noticed.is_none() && down(&world) {
+            noticed = Some(start.elapsed());
+        }
+        if noticed.is_some() && world.running(0, service) == 2 {
+            let elsewhere = world.read(0, |state| {
+                state.tasks_of(service).filter(|t| t.is_wanted()).all(|t| t.node_id != Some(id))
+            });
+            replaced = elsewhere.then(|| start.elapsed());
+        }
+    }
+    println!("noticed after {noticed:?}, replaced after {replaced:?}, {failed} requests failed");
+    assert!(noticed.unwrap() < Duration::from_secs(5) && replaced.unwrap() < Duration::from_secs(8));
+    for _ in 0..20 {
+        get(&world.client, target).unwrap();
+    }
+}
+
+fn daemon_restart() {
+    let mut world = three_nodes();
+    let service = world.service(hello(2));
+    until("two tasks run", SOON, || world.running(0, service) == 2);
+    let target = SocketAddr::new(world.machines[0].addr, 8080);
+    until("the port answers", SOON, || get(&world.client, target).is_ok());
+    let tasks = |world: &World| {
+        world.read(0, |state| state.tasks_of(service).map(|t| (t.id, t.status.state)).collect::<Vec<_>>())
+    };
+    let before = tasks(&world);
+    for machine in [2, 1, 0] {
+        let shims = world.shims(machine);
+        world.crash_daemon(machine);
+        for _ in 0..20 {
+            get(&world.client, target).expect("served without the daemon");
+        }
+        world.restart_daemon(machine);
+        until("the node is back", SOON, || {
+            let up = |state: &swarm_state::State| state.nodes().values().all(|node| !node.loses_tasks());
+            world.machines[0].node.read(up).unwrap_or(false)
+        });
+        for _ in 0..20 {
+            get(&world.client, target).expect("served after the restart");
+        }
+        assert_eq!(world.shims(machine), shims, "the same processes");
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(tasks(&world), before, "no task was replaced");
+}
+
+fn leader_loss() {
+    let mut world = World::new(3);
+    world.init();
+    world.join(1, true);
+    world.join(2, true);
+    let service = world.service(hello(3));
+    until("three tasks run", SOON, || world.running(1, service) == 3);
+    let leader = |world: &World, at: usize| {
+        let managers = world.machines[at].node.managers();
+        managers.into_iter().find(|(_, health)| health.leader).map(|(id, _)| id)
+    };
+    let first = world.machines[0].node.local().node_id;
+    until("everyone knows the leader", SOON, || (0..3).all(|m| leader(&world, m) == first));
+    // Followers serve commands.
+    let network = serde_json::from_value(json!({"Name": "through-a-follower", "Driver": "overlay"})).unwrap();
+    let id = swarm_state::NetworkId::from_random(crate::world::unique());
+    world.propose(2, swarm_state::Action::CreateNetwork { id, spec: Box::new(network) }).unwrap();
+    assert!(world.read(2, |state| state.network(id).is_some()), "read your own write");
+    world.power_off(0);
+    let target = SocketAddr::new(world.machines[1].addr, 8080);
+    let elected = until("another leader", SOON, || leader(&world, 1).is_some_and(|id| Some(id) != first));
+    let moved = until("the tasks moved", Duration::from_secs(20), || {
+        let gone = |task: &swarm_state::object::Task| task.node_id == first;
+        world.running(1, service) == 3
+            && world.read(1, |state| state.tasks_of(service).filter(|t| t.is_wanted()).all(|t| !gone(t)))
+    });
+    println!("new leader after {elected:?}, tasks moved after {:?}", elected + moved);
+    until("the port answers", SOON, || get(&world.client, target).is_ok());
+    let network = serde_json::from_value(json!({"Name": "after-the-loss", "Driver": "overlay"})).unwrap();
+    let id = swarm_state::NetworkId::from_random(crate::world::unique());
+    world.propose(1, swarm_state::Action::CreateNetwork { id, spec: Box::new(network) }).unwrap();
+}
+
+fn killed_task() {
+    let world = World::new(1);
+    world.init();
+    let service = world.service(hello(1));
+    until("the task runs", SOON, || world.running(0, service) == 1);
+    world.kill_tasks(0);
+    let failed = |state: &swarm_state::State| {
+        state.tasks_of(service).any(|task| task.status.state == swarm_state::object::TaskState::Failed)
+    };
+    let noticed = until("the failure is known", SOON, || world.read(0, failed));
+    let replaced = until("another task runs", SOON, || world.running(0, service) == 1);
+    println!("failure known after {noticed:?}, replaced {replaced:?} later (restart delay 5 s)");
+    let target = SocketAddr::new(world.machines[0].addr, 8080);
+    until("the port answers", SOON, || get(&world.client, target).is_ok());
+}
+
+/// Asks the task's name server for addresses.
+fn resolve(from: &overlay_linux::netns::NetNs, name: &str) -> Vec<std::net::IpAddr> {
+    use hickory_proto::{
+        op::{Message, MessageType, OpCode, Query},
+        rr::{Name, RData, RecordType},
+    };
+    let mut query = Message::new(7, MessageType::Query, OpCode::Query);
+    query.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
+    let packet = query.to_vec().unwrap();
+    let answer = from.run(|| {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+        socket.send_to(&packet, "127.0.0.11:53")?;
+        let mut buffer = [0; 1500];
+        let len = socket.recv(&mut buffer)?;
+        Ok::<_, std::io::Error>(buffer[..len].to_vec())
+    });
+    let Ok(Ok(answer)) = answer else { return Vec::new() };
+    let address = |record: &hickory_proto::rr::Record| match &record.data {
+        RData::A(addr) => Some(std::net::IpAddr::V4(addr.0)),
+        _ => None,
+    };
+    Message::from_vec(&answer).unwrap().answers.iter().filter_map(address).collect()
+}

@@ -1,0 +1,244 @@
+//! Machines in namespaces on one segment, all in this process: a runtime per node whose threads live in its namespace.
+
+use std::{
+    io::{Read, Write},
+    net::{IpAddr, SocketAddr},
+    os::fd::AsFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use nix::sched::{CloneFlags, setns};
+use overlay_linux::{
+    link::{Desired, Link, LinkName, Netlink, Peer, Scope},
+    netns::NetNs,
+};
+use swarm_node::{InitRequest, JoinRequest, Node, NodeConfig};
+use swarm_state::{Action, NetworkId, ServiceId, State, object::TaskState};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+pub const CLIENT: &str = "192.168.99.10";
+
+/// One machine and its daemon.
+pub struct Machine {
+    pub node: Node,
+    pub netns: Arc<NetNs>,
+    pub addr: IpAddr,
+    pub runtime: Option<Runtime>,
+    pub dir: TempDir,
+    name: String,
+}
+
+/// The segment, the machines and a client.
+pub struct World {
+    pub machines: Vec<Machine>,
+    pub client: Arc<NetNs>,
+    segment: Arc<NetNs>,
+}
+
+fn name(text: &str) -> LinkName {
+    LinkName::new(text).unwrap()
+}
+
+impl World {
+    pub fn new(machines: usize) -> Self {
+        let segment = Arc::new(NetNs::create().unwrap());
+        let client = Arc::new(NetNs::create().unwrap());
+        let mut world = Self { machines: Vec::new(), client, segment };
+        let all: Vec<Arc<NetNs>> = (0..machines).map(|_| Arc::new(NetNs::create().unwrap())).collect();
+        let mut desired = Desired::default();
+        desired.links.insert(name("br"), Link::bridge());
+        let mut plug = |port: String, netns: &Arc<NetNs>, addr: &str| {
+            let net: ipnet::IpNet = format!("{addr}/24").parse().unwrap();
+            let peer = Peer::new(Arc::clone(netns), name("eth1")).with_address(net);
+            desired.links.insert(name(&port), Link::veth(peer).with_master(name("br")));
+        };
+        plug("vc".into(), &world.client, CLIENT);
+        for (i, netns) in all.iter().enumerate() {
+            plug(format!("v{i}"), netns, &format!("192.168.99.{}", 100 + i));
+        }
+        let netlink = Netlink::open_in(&world.segment).unwrap();
+        let report = netlink.converge(&Scope::links(["br", "v"]), &desired).unwrap();
+        assert!(report.is_clean(), "{report}");
+        for (i, netns) in all.into_iter().enumerate() {
+            let dir = tempfile::tempdir().unwrap();
+            let addr = format!("192.168.99.{}", 100 + i).parse().unwrap();
+            let hostname = if i == 0 { "master".to_owned() } else { format!("node{i:02}") };
+            let (runtime, node) = boot(&netns, dir.path(), &hostname);
+            world.machines.push(Machine { node, netns, addr, runtime: Some(runtime), dir, name: hostname });
+        }
+        world
+    }
+
+    pub fn run<T: Send + 'static>(
+        &self,
+        machine: usize,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        let runtime = self.machines[machine].runtime.as_ref().unwrap();
+        runtime.block_on(async { runtime.spawn(work).await.unwrap() })
+    }
+
+    pub fn init(&self) {
+        let node = self.machines[0].node.clone();
+        let request = InitRequest { advertise_addr: "eth1".into(), ..InitRequest::default() };
+        self.run(0, async move { node.init(request).await }).unwrap();
+    }
+
+    pub fn join(&self, machine: usize, as_manager: bool) {
+        let tokens = self.read(0, |state| state.cluster().unwrap().tokens.clone());
+        let token = if as_manager { tokens.manager } else { tokens.worker };
+        let node = self.machines[machine].node.clone();
+        let request =
+            JoinRequest { remote_addrs: vec!["192.168.99.100:2377".into()], token, ..JoinRequest::default() };
+        self.run(machine, async move { node.join(request).await }).unwrap();
+    }
+
+    pub fn read<T>(&self, machine: usize, look: impl FnOnce(&State) -> T) -> T {
+        self.machines[machine].node.read(look).unwrap()
+    }
+
+    pub fn propose(&self, machine: usize, action: Action) -> Result<(), String> {
+        let node = self.machines[machine].node.clone();
+        self.run(machine, async move { node.propose(action).await }).map(drop).map_err(|r| r.message)
+    }
+
+    pub fn network(&self, spec: serde_json::Value) -> NetworkId {
+        let id = NetworkId::from_random(unique());
+        let spec = Box::new(serde_json::from_value(spec).unwrap());
+        self.propose(0, Action::CreateNetwork { id, spec }).unwrap();
+        id
+    }
+
+    pub fn service(&self, spec: serde_json::Value) -> ServiceId {
+        let id = ServiceId::from_random(unique());
+        let spec = Box::new(serde_json::from_value(spec).unwrap());
+        self.propose(0, Action::CreateService { id, spec }).unwrap();
+        id
+    }
+
+    pub fn running(&self, machine: usize, service: ServiceId) -> usize {
+        self.read(machine, |state| {
+            let wanted = |task: &&swarm_state::object::Task| {
+                task.status.state == TaskState::Running && task.desired_state == TaskState::Running
+            };
+            state.tasks_of(service).filter(wanted).count()
+        })
+    }
+
+    /// Pulls the plug of a machine: its cable is gone, its tasks are killed, its daemon never says a word again.
+    pub fn power_off(&mut self, machine: usize) {
+        let netlink = Netlink::open_in(&self.segment).unwrap();
+        netlink.delete_link(&name(&format!("v{machine}"))).unwrap();
+        if let Some(runtime) = self.machines[machine].runtime.take() {
+            runtime.shutdown_background();
+        }
+        self.kill_tasks(machine);
+    }
+
+    /// Ends the daemon without a goodbye; tasks and kernel state stay.
+    pub fn crash_daemon(&mut self, machine: usize) {
+        if let Some(runtime) = self.machines[machine].runtime.take() {
+            runtime.shutdown_timeout(Duration::from_secs(2));
+        }
+    }
+
+    /// Starts the daemon again with the same directory.
+    pub fn restart_daemon(&mut self, machine: usize) {
+        let it = &mut self.machines[machine];
+        let (runtime, node) = boot(&it.netns, it.dir.path(), &it.name);
+        (it.runtime, it.node) = (Some(runtime), node);
+    }
+
+    pub fn kill_tasks(&self, machine: usize) {
+        for shim in self.shims(machine) {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+
+    /// Process ids of the shims of a machine's tasks.
+    pub fn shims(&self, machine: usize) -> Vec<i32> {
+        let Ok(tasks) = std::fs::read_dir(self.machines[machine].dir.path().join("tasks")) else { return vec![] };
+        let pid = |entry: std::fs::DirEntry| {
+            let text = std::fs::read(entry.path().join("processes.json")).ok()?;
+            let value: serde_json::Value = serde_json::from_slice(&text).ok()?;
+            value["shim"].as_i64().and_then(|pid| i32::try_from(pid).ok())
+        };
+        tasks.flatten().filter_map(pid).collect()
+    }
+
+    /// The namespace of a running task.
+    pub fn netns_of(&self, machine: usize, service: ServiceId) -> NetNs {
+        let pid = self.read(machine, |state| {
+            let running = state.tasks_of(service).find(|task| task.status.state == TaskState::Running);
+            running.and_then(|task| task.status.container.as_ref().map(|container| container.pid))
+        });
+        NetNs::of_process(pid.unwrap()).unwrap()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for machine in self.machines.iter().filter(|_| std::thread::panicking()) {
+            println!("{}: data plane failures {:?}", machine.name, machine.node.data_plane_failures());
+            for tool in [&["nft", "list", "ruleset"][..], &["ip", "-d", "addr"], &["bridge", "fdb"]] {
+                let run = || std::process::Command::new(tool[0]).args(&tool[1..]).output();
+                if let Ok(Ok(output)) = machine.netns.run(run) {
+                    println!("{tool:?}\n{}", String::from_utf8_lossy(&output.stdout));
+                }
+            }
+        }
+        for machine in 0..self.machines.len() {
+            if let Some(runtime) = self.machines[machine].runtime.take() {
+                runtime.shutdown_background();
+            }
+            self.kill_tasks(machine);
+        }
+    }
+}
+
+fn boot(netns: &Arc<NetNs>, dir: &std::path::Path, hostname: &str) -> (Runtime, Node) {
+    let home = Arc::clone(netns);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .on_thread_start(move || setns(home.as_fd(), CloneFlags::CLONE_NEWNET).unwrap())
+        .build()
+        .unwrap();
+    let config = NodeConfig { hostname: hostname.into(), ..NodeConfig::new(dir) };
+    let node = runtime.block_on(async { runtime.spawn(Node::start(config)).await.unwrap() }).unwrap();
+    (runtime, node)
+}
+
+pub fn unique() -> [u8; 16] {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&NEXT.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).to_be_bytes());
+    bytes
+}
+
+/// Waits until something holds; the time that it took.
+pub fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    start.elapsed()
+}
+
+/// One request on a new connection: the answer's object.
+pub fn get(from: &NetNs, to: SocketAddr) -> std::io::Result<serde_json::Value> {
+    from.run(|| {
+        let mut socket = std::net::TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
+        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        socket.write_all(b"GET /json HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        let body = answer.rsplit("\r\n\r\n").next().unwrap_or_default();
+        serde_json::from_str(body).map_err(std::io::Error::other)
+    })?
+}
+
