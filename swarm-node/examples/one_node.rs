@@ -1,4 +1,5 @@
 //! A swarm of one node in a namespace of its own: found it, run a service, ask it. Needs nothing installed, and no root.
+#![allow(clippy::print_stdout, reason = "an example talks to its reader")]
 
 use std::{
     io::{Read, Write},
@@ -25,7 +26,9 @@ fn main() -> Outcome {
     let eth1 = Link::veth(Peer::new(segment, LinkName::new("other")?));
     let mut machine = Desired::default();
     machine.links.insert(LinkName::new("lo")?, Link::existing());
-    machine.links.insert(LinkName::new("eth1")?, eth1.with_address("192.168.99.100/24".parse::<ipnet::IpNet>()?));
+    machine
+        .links
+        .insert(LinkName::new("eth1")?, eth1.with_address("192.168.99.100/24".parse::<ipnet::IpNet>()?));
     assert!(Netlink::open()?.converge(&Scope::links(["eth1"]), &machine)?.is_clean());
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(play())
 }
@@ -42,7 +45,8 @@ async fn play() -> Outcome {
         "EndpointSpec": {"Ports": [{"TargetPort": 8080, "PublishedPort": 8080}]},
     });
     let service = ServiceId::from_random([7; 16]);
-    node.propose(Action::CreateService { id: service, spec: Box::new(serde_json::from_value(spec)?) }).await?;
+    node.propose(Action::CreateService { id: service, spec: Box::new(serde_json::from_value(spec)?) })
+        .await?;
     let running = || {
         let is_running = |task: &&swarm_state::object::Task| task.status.state == TaskState::Running;
         node.read(|state| state.tasks_of(service).filter(is_running).count())

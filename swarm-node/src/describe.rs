@@ -9,7 +9,11 @@ pub(crate) fn node(config: &NodeConfig) -> NodeDescription {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     NodeDescription {
         hostname: config.hostname.clone(),
-        platform: Platform { architecture: architecture().to_owned(), os: "linux".to_owned(), ..Platform::default() },
+        platform: Platform {
+            architecture: architecture().to_owned(),
+            os: "linux".to_owned(),
+            ..Platform::default()
+        },
         resources: ResourceLimits {
             nano_cpus: i64::try_from(cores).unwrap_or(1).saturating_mul(1_000_000_000),
             memory_bytes: memory().unwrap_or(0),

@@ -23,7 +23,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{dataplane::GATEWAY, worker::Worker};
+use swarm_state::AssignedTask;
+
+use crate::{
+    dataplane::GATEWAY,
+    worker::{Worker, host_ports},
+};
 
 /// Time to reach one task before the next is tried.
 const DIAL: Duration = Duration::from_secs(2);
@@ -63,10 +68,22 @@ pub(crate) async fn run(worker: Arc<Worker>) {
 }
 
 fn ports(worker: &Worker) -> BTreeSet<u16> {
-    let Some(view) = ingress(worker) else { return BTreeSet::new() };
-    let me = String::new(); // the plan's own node does not matter here
-    let plan = view.mesh_plan(&me);
-    plan.ports.keys().filter(|(protocol, _)| *protocol == Protocol::Tcp).map(|(_, port)| *port).collect()
+    let meshed = ingress(worker).map(|view| view.mesh_plan("").ports).unwrap_or_default(); // the slots do not matter
+    let tcp = |(protocol, port): &(Protocol, u16)| (*protocol == Protocol::Tcp).then_some(*port);
+    let host = host_targets(worker).into_keys();
+    meshed.keys().filter_map(tcp).chain(host).collect()
+}
+
+/// TCP ports that lead to a task of this node only.
+fn host_targets(worker: &Worker) -> BTreeMap<u16, SocketAddr> {
+    let attached = worker.attached();
+    let Some(assignment) = worker.assignment.borrow().clone() else { return BTreeMap::new() };
+    let of_task = |assigned: &AssignedTask| {
+        let place = attached.get(&assigned.task.id)?.gateway_addr;
+        let tcp = host_ports(assigned).into_iter().filter(|(protocol, ..)| *protocol == Protocol::Tcp);
+        Some(tcp.map(move |(_, port, target)| (port, SocketAddr::from((place, target)))))
+    };
+    assignment.tasks.iter().filter_map(of_task).flatten().collect()
 }
 
 fn ingress(worker: &Worker) -> Option<Arc<View>> {
@@ -80,7 +97,9 @@ async fn listen(worker: Arc<Worker>, port: u16, device: &'static str) {
         match bind(port, device) {
             Ok(listener) => break listener,
             Err(error) => {
-                crate::notice(&format!("published port {port} is not served for clients on {device}: {error}"));
+                crate::notice(&format!(
+                    "published port {port} is not served for clients on {device}: {error}"
+                ));
                 sleep(Duration::from_secs(5)).await;
             }
         }
@@ -113,13 +132,17 @@ fn targets(worker: &Worker, port: u16, turn: usize) -> Vec<SocketAddr> {
     let (Some(view), Some(assignment)) = (ingress(worker), worker.assignment.borrow().clone()) else {
         return Vec::new();
     };
+    if let Some(task) = host_targets(worker).get(&port) {
+        return vec![*task];
+    }
     let attached = worker.attached();
     let me = assignment.node.to_string();
     let mut targets: Vec<SocketAddr> = view
         .endpoints()
         .filter(|endpoint| endpoint.takes_new_flows())
         .filter_map(|endpoint| {
-            let published = |p: &&overlay_lb::PublishedPort| p.protocol == Protocol::Tcp && p.published == port;
+            let published =
+                |p: &&overlay_lb::PublishedPort| p.protocol == Protocol::Tcp && p.published == port;
             let target = endpoint.ports.iter().find(published)?.target;
             if endpoint.node == me {
                 let local = attached.get(&endpoint.id.parse().ok()?)?;

@@ -24,7 +24,9 @@ const PREF: u32 = 147;
 
 /// What is ours in a node's namespace.
 pub(crate) fn scope() -> Scope {
-    Scope::links(["ob######", "ov######", "ve.", "vg.", FABRIC, GATEWAY]).with_tables(TABLES).with_rules(PREF..=PREF)
+    Scope::links(["ob######", "ov######", "ve.", "vg.", FABRIC, GATEWAY])
+        .with_tables(TABLES)
+        .with_rules(PREF..=PREF)
 }
 
 /// The desired state of the node's namespace.
@@ -117,8 +119,11 @@ fn attach(desired: &mut Desired, scene: &Scene, underlay: &Underlay, (id, task):
     let peer = Peer::new(task.netns.clone(), name(&format!("eth{index}")))
         .with_mac(MacAddr::from_ipv4(task.gateway_addr))
         .with_mtu(underlay.mtu)
-        .with_address(address)
-        .with_route(Route::default_via(IpAddr::V4(bridge.addr())));
+        .with_address(address);
+    let peer = match task.outside {
+        true => peer.with_route(Route::default_via(IpAddr::V4(bridge.addr()))),
+        false => peer,
+    };
     let link = Link::veth(peer).with_mtu(underlay.mtu).with_master(name(GATEWAY)).isolated();
     desired.links.insert(task_link("vg", index, id), link);
 }

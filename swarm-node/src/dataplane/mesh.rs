@@ -69,7 +69,8 @@ fn spray(table: &mut Table, scene: &Scene, (underlay, fabric): (&Underlay, &Fabr
     table.set("ports", ports);
     for device in &underlay.devices {
         let hook = Hook::Ingress { device: device.clone() };
-        let dispatch = Rule::new().when(Field::EtherType, 0x0800_u16).when_in_set(Field::IpDestination, "local");
+        let dispatch =
+            Rule::new().when(Field::EtherType, 0x0800_u16).when_in_set(Field::IpDestination, "local");
         let chain = Chain::base(BaseChain::filter(hook, 0)).rule(dispatch.then(Stmt::VerdictMap {
             key: Expr::concat([Field::L4Protocol, Field::TransportDestination]),
             map: overlay_linux::nft::VerdictMap::Named("ports".into()),
@@ -114,13 +115,11 @@ fn picker(slots: Vec<MacAddr>) -> Chain {
 }
 
 fn deliver(own: MacAddr, fabric_index: u32) -> Chain {
-    Chain::regular()
-        .rule(Rule::new().when(Field::EtherDestination, own).verdict(Verdict::Accept))
-        .rule(
-            Rule::new()
-                .set(Target::EtherSource, own)
-                .then(Stmt::Forward { device: Expr::Value(Value::from(fabric_index)) }),
-        )
+    Chain::regular().rule(Rule::new().when(Field::EtherDestination, own).verdict(Verdict::Accept)).rule(
+        Rule::new()
+            .set(Target::EtherSource, own)
+            .then(Stmt::Forward { device: Expr::Value(Value::from(fabric_index)) }),
+    )
 }
 
 /// Writes, refreshes or deletes the flow's node; the kernel wants the value in each case.
@@ -135,12 +134,7 @@ fn remember(op: UpdateOp) -> Stmt {
 }
 
 fn flow() -> Expr {
-    Expr::concat([
-        Field::IpSource,
-        Field::L4Protocol,
-        Field::TransportSource,
-        Field::TransportDestination,
-    ])
+    Expr::concat([Field::IpSource, Field::L4Protocol, Field::TransportSource, Field::TransportDestination])
 }
 
 /// The serving node's part: a local task takes the connection, and its replies go back through the ingress node.
@@ -164,6 +158,15 @@ fn receive(table: &mut Table, scene: &Scene, (underlay, fabric): (&Underlay, &Fa
         }
         // Never answer with a reset while rules are being made: the client's retry will find them.
         guard.rules.push(here(Rule::new().when_in(Field::IifName, entrances())).verdict(Verdict::Drop));
+    }
+    for task in scene.tasks.values() {
+        for &(protocol, port, target) in &task.host_ports {
+            let to_host = from_outside().when(Field::RouteOfDestination, Field::LOCAL);
+            let here =
+                to_host.when(Field::L4Protocol, number(protocol)).when(Field::TransportDestination, port);
+            let to = NatTo::socket(SocketAddr::from((task.gateway_addr, target)));
+            nat.rules.push(here.then(Stmt::DestinationNat(to)));
+        }
     }
     let marks: Vec<(MacAddr, u32)> = fabric
         .peers
@@ -189,7 +192,9 @@ fn receive(table: &mut Table, scene: &Scene, (underlay, fabric): (&Underlay, &Fa
     // translation: its retry will find the rules.
     let strays = Chain::base(BaseChain::filter(Hook::Forward, 0))
         .rule(from_fabric().when_any(Field::CtState, Field::UNTRACKED).verdict(Verdict::Accept))
-        .rule(from_fabric().when(Expr::from(Field::CtStatus).masked(Field::DNAT), 0_u32).verdict(Verdict::Drop));
+        .rule(
+            from_fabric().when(Expr::from(Field::CtStatus).masked(Field::DNAT), 0_u32).verdict(Verdict::Drop),
+        );
     table.chain("strays", strays);
 }
 
@@ -222,9 +227,8 @@ fn egress(table: &mut Table, scene: &Scene) {
     let inside = |rule: Rule| rule.when_between(Field::IpSource, network.network(), network.broadcast());
     let post = Chain::base(BaseChain::nat(Hook::Postrouting, 100))
         .rule(inside(Rule::new()).unless(Field::OifName, GATEWAY).then(Stmt::Masquerade));
-    let forward = Chain::base(BaseChain::filter(Hook::Forward, 0)).rule(
-        Rule::new().when(Field::IifName, GATEWAY).when(Field::OifName, GATEWAY).verdict(Verdict::Drop),
-    );
+    let forward = Chain::base(BaseChain::filter(Hook::Forward, 0))
+        .rule(Rule::new().when(Field::IifName, GATEWAY).when(Field::OifName, GATEWAY).verdict(Verdict::Drop));
     table.chain("masquerade", post).chain("apart", forward);
 }
 

@@ -239,6 +239,7 @@ pub(crate) fn outside_devices(netlink: &Netlink) -> Result<BTreeSet<String>, Lin
     let scope = links::scope();
     let outside = |name: &LinkName| name.as_str() != "lo" && !scope.owns_link(name.as_str());
     let interfaces = netlink.interfaces()?;
-    let named = interfaces.into_iter().filter(|i| i.up && i.mac.is_some() && i.master.is_none() && outside(&i.name));
+    let named =
+        interfaces.into_iter().filter(|i| i.up && i.mac.is_some() && i.master.is_none() && outside(&i.name));
     Ok(named.map(|interface| interface.name.to_string()).collect())
 }

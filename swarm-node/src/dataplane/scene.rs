@@ -8,7 +8,7 @@ use std::{
 
 use ipnet::{IpNet, Ipv4Net};
 use overlay_core::{MacAddr, Vni};
-use overlay_lb::{MeshPlan, VipPlan};
+use overlay_lb::{MeshPlan, Protocol, VipPlan};
 use overlay_linux::netns::NetNs;
 
 /// What one node should carry.
@@ -103,6 +103,10 @@ pub(crate) struct TaskScene {
     pub(crate) interfaces: Vec<TaskInterface>,
     /// What virtual IPs lead to, as seen from this task.
     pub(crate) vips: VipPlan,
+    /// Ports of this node that lead to this task: protocol, port of the node, port of the task.
+    pub(crate) host_ports: Vec<(Protocol, u16, u16)>,
+    /// Whether the task reaches the outside: not if all its networks are internal.
+    pub(crate) outside: bool,
 }
 
 /// A task's interface on an overlay network.

@@ -41,12 +41,9 @@ pub(super) fn decide(views: &[Arc<View>], packet: &[u8], rotation: u64, udp: boo
     if query.metadata.op_code != OpCode::Query {
         return encode(&query, reply(&query, ResponseCode::NotImp), udp);
     }
-    let kind = match question.query_type() {
-        RecordType::A => Kind::A,
-        RecordType::AAAA => Kind::Aaaa,
-        RecordType::PTR => Kind::Ptr,
-        _ => Kind::Other,
-    };
+    let kinds = [(RecordType::A, Kind::A), (RecordType::AAAA, Kind::Aaaa), (RecordType::PTR, Kind::Ptr)];
+    let kind = kinds.into_iter().find(|(asked, _)| *asked == question.query_type());
+    let kind = kind.map_or(Kind::Other, |(_, kind)| kind);
     let name = question.name().clone();
     let views: Vec<&View> = views.iter().map(Arc::as_ref).collect();
     let mut message = reply(&query, ResponseCode::NoError);

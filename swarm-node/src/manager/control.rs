@@ -56,8 +56,12 @@ async fn admit(manager: &Manager, node: NodeId, addr: String) -> ControlReply {
     }
     let status = manager.raft.status();
     let members = status.borrow().members.clone();
-    let address = |(id, context): (MemberId, Vec<u8>)| Some((id.get(), MemberContext::from_bytes(&context)?.addr));
-    ControlReply::Joined { raft_id: raft_id.get(), members: members.into_iter().filter_map(address).collect() }
+    let address =
+        |(id, context): (MemberId, Vec<u8>)| Some((id.get(), MemberContext::from_bytes(&context)?.addr));
+    ControlReply::Joined {
+        raft_id: raft_id.get(),
+        members: members.into_iter().filter_map(address).collect(),
+    }
 }
 
 /// Takes a node out of the log. The leader itself is taken out by its successor.
@@ -75,8 +79,8 @@ pub(super) async fn dismiss(manager: &Manager, node: NodeId) -> Result<(), Contr
 }
 
 fn failed(error: &ProposeError) -> ControlReply {
-    match error {
-        ProposeError::NotLeader { .. } => ControlReply::NotLeader,
-        error => ControlReply::Rejected(Rejection::rpc(RejectionKind::Unavailable, error)),
+    if matches!(error, ProposeError::NotLeader { .. }) {
+        return ControlReply::NotLeader;
     }
+    ControlReply::Rejected(Rejection::rpc(RejectionKind::Unavailable, error))
 }

@@ -19,7 +19,11 @@ const FOLLOW: std::time::Duration = std::time::Duration::from_secs(86_400);
 
 impl Manager {
     /// Lines of these tasks from all nodes, as they come; through the leader if this manager is a follower.
-    pub(crate) fn logs(self: &Arc<Self>, tasks: Vec<TaskId>, options: WireLogOptions) -> mpsc::Receiver<WireLine> {
+    pub(crate) fn logs(
+        self: &Arc<Self>,
+        tasks: Vec<TaskId>,
+        options: WireLogOptions,
+    ) -> mpsc::Receiver<WireLine> {
         let (sender, receiver) = mpsc::channel(256);
         let manager = Arc::clone(self);
         tokio::spawn(async move {
@@ -66,7 +70,11 @@ async fn collect(manager: &Arc<Manager>, (tasks, options): Wanted, sender: &mpsc
     }
 }
 
-async fn through_leader(manager: &Manager, (tasks, options): Wanted, sender: &mpsc::Sender<WireLine>) -> Option<()> {
+async fn through_leader(
+    manager: &Manager,
+    (tasks, options): Wanted,
+    sender: &mpsc::Sender<WireLine>,
+) -> Option<()> {
     let addr = crate::credentials::parse_addr(&manager.leader()?.addr)?;
     let mut connection = manager.credentials().dial(addr, &Hello::Control).await.ok()?;
     connection.send(&ControlRequest::Logs { tasks, options }).await.ok()?;

@@ -54,7 +54,9 @@ impl StateMachine for Machine {
     fn apply(&mut self, index: u64, command: &[u8]) -> Vec<u8> {
         let result: Result<Reply, Rejection> = match Command::from_json(command) {
             Ok(command) => self.state.apply(index, &command),
-            Err(error) => Err(Rejection::plain(RejectionKind::Internal, format!("unreadable command: {error}"))),
+            Err(error) => {
+                Err(Rejection::plain(RejectionKind::Internal, format!("unreadable command: {error}")))
+            }
         };
         if let Ok(reply) = &result {
             for change in &reply.changes {

@@ -148,10 +148,7 @@ impl Manager {
         }
     }
 
-    async fn propose_here(
-        &self,
-        command: &Command,
-    ) -> Result<(u64, Result<Reply, Rejection>), ProposeError> {
+    async fn propose_here(&self, command: &Command) -> Result<(u64, Result<Reply, Rejection>), ProposeError> {
         let applied = self.raft.propose(command.to_json()).await?;
         Ok((applied.index, decode_reply(&applied.reply)))
     }

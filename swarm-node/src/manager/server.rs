@@ -23,7 +23,13 @@ pub(super) async fn run(manager: Arc<Manager>, mut listener: Listener) {
         let accepted = listener.accept().await;
         let serving = Arc::clone(&manager);
         manager.spawn(serve(serving, accepted));
-        while manager.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).try_join_next().is_some() {}
+        while manager
+            .tasks
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .try_join_next()
+            .is_some()
+        {}
     }
 }
 
@@ -62,7 +68,8 @@ async fn serve(manager: Arc<Manager>, Accepted { mut connection, hello }: Accept
 /// The reasons of a refusal are Docker's.
 async fn issue(manager: &Manager, connection: &Connection, request: IssueRequest) -> IssueReply {
     let refused = |reason: &str| IssueReply::Refused { reason: reason.to_owned() };
-    let wrong = "rpc error: code = InvalidArgument desc = A valid join token is necessary to join this cluster";
+    let wrong =
+        "rpc error: code = InvalidArgument desc = A valid join token is necessary to join this cluster";
     let Ok(shown) = request.token.parse::<JoinToken>() else { return refused(wrong) };
     let Some(tokens) = manager.read(|state| Some(state.cluster()?.tokens.clone())) else {
         return refused("the manager does not know the cluster yet; try again");
@@ -108,10 +115,5 @@ fn sign(manager: &Manager, node: NodeId, role: CertRole, csr_pem: &str) -> Resul
     let subject = NodeCertificate { node_id: node, role, cluster_id };
     let validity = Validity::of_node(clock::system_now());
     let cert_pem = ca.sign_csr(csr_pem, &subject, validity).map_err(|error| error.to_string())?;
-    Ok(Issued {
-        node_id: node,
-        cluster_id,
-        cert_pem,
-        ca_pem: root.certificate,
-    })
+    Ok(Issued { node_id: node, cluster_id, cert_pem, ca_pem: root.certificate })
 }

@@ -72,6 +72,7 @@ async fn talk(manager: Arc<Manager>, to: MemberId, mut queue: mpsc::Receiver<Byt
 }
 
 fn address(manager: &Manager, member: MemberId) -> Option<String> {
-    let known = manager.raft.status().borrow().members.get(&member).and_then(|c| MemberContext::from_bytes(c));
+    let known =
+        manager.raft.status().borrow().members.get(&member).and_then(|c| MemberContext::from_bytes(c));
     known.map(|context| context.addr).or_else(|| manager.book.get(member))
 }

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use swarm_state::{Assignment, Command, NodeId, Rejection, Reply, TaskId, TaskStatusUpdate, spec::NodeDescription};
+use swarm_state::{
+    Assignment, Command, NodeId, Rejection, Reply, TaskId, TaskStatusUpdate, spec::NodeDescription,
+};
 
 /// A worker to its manager.
 #[derive(Debug, Deserialize, Serialize)]

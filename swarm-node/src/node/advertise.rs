@@ -114,15 +114,13 @@ fn only_address(netlink: &Netlink, interfaces: &[Interface]) -> Result<IpAddr, R
     let several = "could not choose an IP address to advertise since this system has multiple addresses";
     match candidates.as_slice() {
         [(_, ip)] => Ok(*ip),
-        [] => Err(invalid(&format!(
-            "could not find the system's IP address - {ask}"
-        ))),
+        [] => Err(invalid(&format!("could not find the system's IP address - {ask}"))),
         [(first, a), (second, b), ..] if first == second => {
             Err(invalid(&format!("{several} on interface {first} ({a} and {b}) - {ask}")))
         }
-        [(first, a), (second, b), ..] => {
-            Err(invalid(&format!("{several} on different interfaces ({a} on {first} and {b} on {second}) - {ask}")))
-        }
+        [(first, a), (second, b), ..] => Err(invalid(&format!(
+            "{several} on different interfaces ({a} on {first} and {b} on {second}) - {ask}"
+        ))),
     }
 }
 

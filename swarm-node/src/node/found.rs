@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use overlay_raft::{MemberId, tokio::Start};
 use swarm_state::{
-    Action, Change, ClusterId, NewNode, NetworkId, NodeId, Rejection, RejectionKind,
+    Action, Change, ClusterId, NetworkId, NewNode, NodeId, Rejection, RejectionKind,
     object::{Cluster, GossipKey, JoinTokens, Meta, RootCa as StoredCa},
     spec::{Availability, NodeRole, NodeState},
 };
@@ -39,7 +39,8 @@ pub(super) async fn found(
     request: &InitRequest,
     changes: broadcast::Sender<Change>,
 ) -> Result<Member, Rejection> {
-    let texts = (request.listen_addr.as_str(), request.advertise_addr.as_str(), request.data_path_addr.as_str());
+    let texts =
+        (request.listen_addr.as_str(), request.advertise_addr.as_str(), request.data_path_addr.as_str());
     let addresses = advertise::resolve(texts, config.manager_port, None)?;
     let availability = availability(&request.availability)?;
     forget(&config.data_dir);
@@ -109,7 +110,10 @@ async fn establish(
     Ok(member)
 }
 
-fn certify(node_id: NodeId, cluster_id: ClusterId) -> Result<(RootCa, NodeIdentity), Box<dyn std::error::Error>> {
+fn certify(
+    node_id: NodeId,
+    cluster_id: ClusterId,
+) -> Result<(RootCa, NodeIdentity), Box<dyn std::error::Error>> {
     let now = clock::system_now();
     let root = RootCa::generate(now)?;
     let key = NodeKey::generate()?;
@@ -126,16 +130,17 @@ pub(super) async fn join_swarm(
     changes: broadcast::Sender<Change>,
 ) -> Result<Member, Rejection> {
     let availability = availability(&request.availability)?;
-    let token: JoinToken =
-        request.token.parse().map_err(|_| internal("invalid join token"))?;
-    let remotes: Vec<SocketAddr> = request.remote_addrs.iter().filter_map(|addr| remote(addr, config)).collect();
+    let token: JoinToken = request.token.parse().map_err(|_| internal("invalid join token"))?;
+    let remotes: Vec<SocketAddr> =
+        request.remote_addrs.iter().filter_map(|addr| remote(addr, config)).collect();
     let Some(first) = remotes.first() else {
         return Err(Rejection::plain(
             RejectionKind::InvalidArgument,
             "at least one RemoteAddr is required to join",
         ));
     };
-    let texts = (request.listen_addr.as_str(), request.advertise_addr.as_str(), request.data_path_addr.as_str());
+    let texts =
+        (request.listen_addr.as_str(), request.advertise_addr.as_str(), request.data_path_addr.as_str());
     let addresses = advertise::resolve(texts, config.manager_port, Some(first.ip()))?;
     let (identity, through) = certificate(&remotes, &token, (addresses, availability)).await?;
     forget(&config.data_dir);
@@ -158,7 +163,8 @@ async fn certificate(
             let ca_pem = join::fetch_and_check_ca(*remote, token).await?;
             let key = NodeKey::generate()?;
             let addr = Some(addresses.advertise.to_string());
-            let request = IssueRequest { token: token.to_string(), availability, addr, ..IssueRequest::default() };
+            let request =
+                IssueRequest { token: token.to_string(), availability, addr, ..IssueRequest::default() };
             join::request_certificate(*remote, &ca_pem, &key, request).await
         };
         match asked.await {
@@ -171,17 +177,17 @@ async fn certificate(
 
 /// Docker's class and text for each way to fail.
 fn refusal(error: JoinError) -> Rejection {
-    match error {
-        JoinError::Dial(DialError::Timeout { .. }) => Rejection::plain(RejectionKind::Unavailable, TIMEOUT_TEXT),
-        JoinError::Dial(error) => Rejection::plain(
-            RejectionKind::Unavailable,
-            format!(
-                "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing {error}\""
-            ),
-        ),
-        JoinError::Refused { reason } => Rejection::plain(RejectionKind::InvalidArgument, reason),
-        error => internal(error.to_string()),
+    if let JoinError::Dial(DialError::Timeout { .. }) = error {
+        return Rejection::plain(RejectionKind::Unavailable, TIMEOUT_TEXT);
     }
+    if let JoinError::Dial(error) = error {
+        let text = format!("connection error: desc = \"transport: Error while dialing {error}\"");
+        return Rejection::rpc(RejectionKind::Unavailable, text);
+    }
+    if let JoinError::Refused { reason } = error {
+        return Rejection::plain(RejectionKind::InvalidArgument, reason);
+    }
+    internal(error.to_string())
 }
 
 async fn enter(
@@ -211,7 +217,9 @@ async fn enter(
         member.ready().await?;
         if let Some(manager) = &member.manager {
             let me = member.node_id;
-            while !manager.read(|state| state.node(me).is_some_and(|node| node.status.state == NodeState::Ready)) {
+            while !manager
+                .read(|state| state.node(me).is_some_and(|node| node.status.state == NodeState::Ready))
+            {
                 sleep(std::time::Duration::from_millis(5)).await;
             }
         }

@@ -112,9 +112,7 @@ impl Member {
                 sleep(Duration::from_millis(2)).await;
             }
         });
-        there.await.map_err(|_| {
-            Rejection::plain(RejectionKind::Unavailable, crate::node::TIMEOUT_TEXT)
-        })
+        there.await.map_err(|_| Rejection::plain(RejectionKind::Unavailable, crate::node::TIMEOUT_TEXT))
     }
 
     pub(super) async fn stop(&self) {

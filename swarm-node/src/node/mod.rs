@@ -14,8 +14,8 @@ use std::{
 
 use overlay_raft::tokio::Start;
 use swarm_state::{
-    Action, AssignedNetwork, Change, ClusterId, NetworkId, NodeId, Rejection, RejectionKind, Reply, State, TaskId,
-    spec::NodeDescription,
+    Action, AssignedNetwork, Change, ClusterId, NetworkId, NodeId, Rejection, RejectionKind, Reply, State,
+    TaskId, spec::NodeDescription,
 };
 use tokio::{
     sync::{broadcast, mpsc},
@@ -179,7 +179,8 @@ impl Node {
     async fn resume(&self) -> Result<Option<Member>, Rejection> {
         let config = &self.inner.config;
         let failed = |error: String| Rejection::plain(RejectionKind::Internal, error);
-        let Some(record) = NodeRecord::load(&config.data_dir).map_err(|error| failed(error.to_string()))? else {
+        let Some(record) = NodeRecord::load(&config.data_dir).map_err(|error| failed(error.to_string()))?
+        else {
             return Ok(None);
         };
         let identity = store::load(&record::identity_dir(&config.data_dir));
@@ -358,7 +359,8 @@ impl Node {
     pub fn managers(&self) -> BTreeMap<NodeId, ManagerHealth> {
         let Phase::Active(member) = self.phase() else { return BTreeMap::new() };
         let Some(manager) = &member.manager else { return BTreeMap::new() };
-        let members = member.worker.gossip.get().map(overlay_gossip::tokio::Agent::members).unwrap_or_default();
+        let members =
+            member.worker.gossip.get().map(overlay_gossip::tokio::Agent::members).unwrap_or_default();
         let up = |node: &NodeId| {
             members.iter().any(|member| member.state.is_up() && member.name.as_str() == node.as_str())
         };
@@ -366,7 +368,8 @@ impl Node {
         let health = status.members.iter().filter_map(|(id, context)| {
             let node = MemberContext::from_bytes(context)?.node;
             let leader = status.leader == Some(*id);
-            let reachable = *id == status.id || status.reachable.get(id).copied().unwrap_or_else(|| up(&node));
+            let reachable =
+                *id == status.id || status.reachable.get(id).copied().unwrap_or_else(|| up(&node));
             Some((node, ManagerHealth { leader, reachable }))
         });
         health.collect()
@@ -423,13 +426,8 @@ impl Node {
         tokio::spawn(async move {
             while let Some(line) = wire.recv().await {
                 let stream = if line.stderr { Stream::Stderr } else { Stream::Stdout };
-                let line = TaskLine {
-                    task: line.task,
-                    node: line.node,
-                    stream,
-                    at_ns: line.at_ns,
-                    line: line.line,
-                };
+                let line =
+                    TaskLine { task: line.task, node: line.node, stream, at_ns: line.at_ns, line: line.line };
                 if sender.send(line).await.is_err() {
                     return;
                 }
@@ -458,7 +456,9 @@ impl Node {
     fn must_be_free(&self) -> Result<(), Rejection> {
         match self.phase() {
             Phase::Inactive | Phase::Failed(_) => Ok(()),
-            Phase::Pending(_) | Phase::Active(_) => Err(Rejection::plain(RejectionKind::Unavailable, ALREADY)),
+            Phase::Pending(_) | Phase::Active(_) => {
+                Err(Rejection::plain(RejectionKind::Unavailable, ALREADY))
+            }
         }
     }
 

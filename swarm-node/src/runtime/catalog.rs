@@ -95,6 +95,9 @@ mod tests {
             ..Launch::default()
         };
         let program = Catalog.resolve(&launch).unwrap();
-        assert_eq!((program.path.as_str(), program.args), ("/bin/echo", vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(
+            (program.path.as_str(), program.args),
+            ("/bin/echo", vec!["a".to_owned(), "b".to_owned()])
+        );
     }
 }

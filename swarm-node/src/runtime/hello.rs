@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::{signal::Signal, signalfd::{SigSet, SignalFd}};
+use nix::sys::{
+    signal::Signal,
+    signalfd::{SigSet, SignalFd},
+};
 
 use super::{Launch, Program};
 
@@ -129,8 +132,7 @@ fn respond(
             ("200 OK", "application/json", body.to_string())
         }
         "/" => {
-            let body =
-                format!("hello from {} on {} ({own}), you are {client}", me.task, me.node);
+            let body = format!("hello from {} on {} ({own}), you are {client}", me.task, me.node);
             ("200 OK", "text/plain; charset=utf-8", body)
         }
         _ => ("404 Not Found", "text/plain; charset=utf-8", "try / or /json".to_owned()),
@@ -186,7 +188,8 @@ mod tests {
 
     #[test]
     fn a_request_is_read_and_a_second_one_follows_on_the_same_connection() {
-        let mut wire = &b"GET /json HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nConnection: close\r\n\r\n"[..];
+        let mut wire =
+            &b"GET /json HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nConnection: close\r\n\r\n"[..];
         let first = read_request(&mut wire).unwrap().unwrap();
         assert_eq!((first.path.as_str(), first.close), ("/json", false));
         assert!(read_request(&mut wire).unwrap().unwrap().close);

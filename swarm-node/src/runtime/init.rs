@@ -5,10 +5,7 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{self, Write},
-    os::{
-        fd::AsFd,
-        unix::process::CommandExt,
-    },
+    os::{fd::AsFd, unix::process::CommandExt},
     path::Path,
     process::{Command, Stdio},
 };
@@ -56,8 +53,20 @@ fn become_the_program(dir: &TaskDir) -> Result<Infallible, io::Error> {
                 .map_err(|error| io::Error::other(format!("bind {}: {error}", target.display())))?;
         }
     }
-    let error = command(&program, &launch).exec();
+    let mut command = command(&program, &launch);
+    if !launch.user.is_empty() {
+        let (uid, gid) = ids(&launch.user)
+            .ok_or_else(|| io::Error::other(format!("user {:?}: uid or uid:gid, as numbers", launch.user)))?;
+        command.uid(uid).gid(gid);
+    }
+    let error = command.exec();
     Err(io::Error::other(format!("cannot run {}: {error}", program.path)))
+}
+
+/// `1000` is user and group.
+fn ids(user: &str) -> Option<(u32, u32)> {
+    let (uid, gid) = user.split_once(':').unwrap_or((user, user));
+    Some((uid.parse().ok()?, gid.parse().ok()?))
 }
 
 fn command(program: &Program, launch: &super::Launch) -> Command {

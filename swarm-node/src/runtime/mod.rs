@@ -47,6 +47,8 @@ pub struct Launch {
     pub env: Vec<String>,
     /// The task's host name; at most 64 bytes.
     pub hostname: String,
+    /// `uid` or `uid:gid`, as numbers; empty: as the daemon.
+    pub user: String,
     /// Working directory; `/` by default.
     pub dir: Option<String>,
     /// Lines for `/etc/hosts` after the standard ones.

@@ -4,6 +4,7 @@ mod endpoints;
 mod logs;
 mod runner;
 mod session;
+mod unmet;
 mod view;
 
 use std::{
@@ -17,7 +18,7 @@ use overlay_gossip::{NodeName, Profile, tokio::Agent};
 use overlay_linux::{link::Netlink, netns::NetNs};
 use swarm_state::{Assignment, TaskId, object::TaskStatus};
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, mpsc::UnboundedReceiver, watch},
     task::JoinSet,
 };
 
@@ -30,6 +31,7 @@ use crate::{
     runtime::{ProcessRuntime, TaskRuntime},
 };
 use endpoints::Tables;
+pub(crate) use view::host_ports;
 
 /// What a worker starts with.
 pub(crate) struct Post {
@@ -231,7 +233,10 @@ async fn follow_assignment(worker: Arc<Worker>) {
         match start_gossip(&worker, &first).await {
             Ok(agent) => break agent,
             Err(error) => {
-                crate::notice(&format!("gossip on port {}: {error}; trying again", worker.post.config.gossip_port));
+                crate::notice(&format!(
+                    "gossip on port {}: {error}; trying again",
+                    worker.post.config.gossip_port
+                ));
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
             }
         }
@@ -268,20 +273,22 @@ async fn start_gossip(worker: &Worker, assignment: &Assignment) -> std::io::Resu
     let settled = worker.settled.clone();
     let alone = assignment.peers.iter().all(|peer| peer.down || peer.id == assignment.node);
     worker.spawn(async move {
-        let joined = async {
-            while !alone {
-                match events.recv().await {
-                    Some(overlay_gossip::Event::Joined { .. }) | None => return,
-                    Some(_) => {}
-                }
-            }
-        };
-        let _ = tokio::time::timeout(LONELY, joined).await;
+        if !alone {
+            let _ = tokio::time::timeout(LONELY, joined(&mut events)).await;
+        }
         tokio::time::sleep(EXCHANGE).await;
         settled.send_replace(true);
         while events.recv().await.is_some() {}
     });
     Ok(agent)
+}
+
+async fn joined(events: &mut UnboundedReceiver<overlay_gossip::Event>) {
+    while let Some(event) = events.recv().await {
+        if matches!(event, overlay_gossip::Event::Joined { .. }) {
+            return;
+        }
+    }
 }
 
 /// Time to find a peer before the tables are taken as they are.

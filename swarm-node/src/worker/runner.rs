@@ -1,11 +1,6 @@
 //! Brings the tasks of the assignment to their desired state, one async task each.
 
-use std::{
-    collections::BTreeMap,
-    net::Ipv4Addr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use overlay_gossip::Phase;
@@ -14,13 +9,9 @@ use swarm_state::{
     AssignedTask, Assignment, TaskId,
     object::{ContainerStatus, TaskState, TaskStatus},
 };
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 
-use super::{Attached, Worker, endpoints};
+use super::{Attached, Worker, endpoints, unmet};
 use crate::{
     clock, dns,
     runtime::{Adopted, Exit, Launch, Running},
@@ -134,6 +125,9 @@ impl Life {
         let Some(assigned) = self.assigned.borrow().clone() else { return Err(stopped("shutdown")) };
         self.report(TaskState::Preparing, "preparing");
         let rejected = |err: String| status(TaskState::Rejected, "preparing", err);
+        if let Some(reason) = unmet::unmet(&assigned.task.spec) {
+            return Err(rejected(reason));
+        }
         let mut launch = self.launch(&assigned);
         self.worker.runtime.prepare(&launch).map_err(|error| rejected(error.to_string()))?;
         let netns = NetNs::create().map_err(|error| rejected(format!("network namespace: {error}")))?;
@@ -145,7 +139,8 @@ impl Life {
             return Err(rejected(format!("network sandbox join failed: {failure}")));
         }
         self.report(TaskState::Ready, "prepared");
-        let wanted = self.assigned.wait_for(|assigned| desired(assigned.as_ref()) >= TaskState::Running).await;
+        let wanted =
+            self.assigned.wait_for(|assigned| desired(assigned.as_ref()) >= TaskState::Running).await;
         if !wanted.is_ok_and(|assigned| desired(assigned.as_ref()) == TaskState::Running) {
             return Err(stopped("shutdown before the start"));
         }
@@ -164,7 +159,8 @@ impl Life {
         let container = |exit_code| {
             Some(ContainerStatus { id: running.container_id.clone(), pid: running.pid, exit_code })
         };
-        let started = TaskStatus { container: container(0), ..status(TaskState::Running, "started", String::new()) };
+        let started =
+            TaskStatus { container: container(0), ..status(TaskState::Running, "started", String::new()) };
         self.worker.report(self.id, started);
         let id = self.id.to_string();
         let mut last = self.assigned.borrow().clone();
@@ -178,7 +174,8 @@ impl Life {
                 break (self.stop(last.as_ref()).await, true);
             }
             tables.mark_unchanged();
-            let told = assigned.as_ref().is_some_and(|assigned| self.publish(assigned, Phase::Ready).is_some());
+            let told =
+                assigned.as_ref().is_some_and(|assigned| self.publish(assigned, Phase::Ready).is_some());
             last = assigned;
             tokio::select! {
                 gone = tables.changed(), if !told => if gone.is_err() { std::future::pending::<()>().await },
@@ -209,7 +206,8 @@ impl Life {
         }
         let spec = last.and_then(|last| last.task.spec.container_spec.as_ref());
         let signal = spec.map(|spec| spec.stop_signal.as_str()).filter(|signal| !signal.is_empty());
-        let grace = spec.and_then(|spec| spec.stop_grace_period).and_then(|grace| u64::try_from(grace.0).ok());
+        let grace =
+            spec.and_then(|spec| spec.stop_grace_period).and_then(|grace| u64::try_from(grace.0).ok());
         let grace = grace.map_or(STOP_GRACE, Duration::from_nanos);
         self.worker.runtime.stop(self.id.as_str(), signal.unwrap_or(STOP_SIGNAL), grace).await
     }
@@ -253,6 +251,7 @@ impl Life {
             command: spec.command,
             args: spec.args,
             env: spec.env,
+            user: spec.user,
             hosts: own.into_iter().map(|ip| format!("{ip}\t{hostname}")).chain(spec.hosts).collect(),
             hostname,
             dir: Some(spec.dir).filter(|dir| !dir.is_empty()),

@@ -31,7 +31,8 @@ pub(super) async fn run(worker: Arc<Worker>) {
         let next = match hint.take() {
             Some(leader) => Some(leader),
             None => {
-                sleep(if turn % managers.len().max(1) == 0 && turn > 0 { RETRY } else { Duration::ZERO }).await;
+                sleep(if turn % managers.len().max(1) == 0 && turn > 0 { RETRY } else { Duration::ZERO })
+                    .await;
                 managers.get(turn % managers.len().max(1)).cloned()
             }
         };

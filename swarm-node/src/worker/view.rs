@@ -1,13 +1,13 @@
 //! What the worker's two sources say, in the words of the readers: the scene for the kernel, keys and peers for the gossip.
 
-use std::{
-    collections::BTreeSet,
-    net::SocketAddr,
-};
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use overlay_gossip::{Key, NetworkId, tokio::Agent};
-use overlay_lb::VipPlan;
-use swarm_state::{Assignment, TaskId};
+use overlay_lb::{Protocol, VipPlan};
+use swarm_state::{
+    AssignedTask, Assignment, TaskId,
+    spec::{PortConfig, PublishMode},
+};
 
 use super::{Attached, Worker};
 use crate::dataplane::{
@@ -83,7 +83,11 @@ fn underlay(worker: &Worker, assignment: &Assignment) -> Option<Underlay> {
     Some(Underlay { addr, mtu, devices, port: assignment.data_path_port })
 }
 
-fn fabric(worker: &Worker, assignment: &Assignment, network: &swarm_state::AssignedNetwork) -> Option<Fabric> {
+fn fabric(
+    worker: &Worker,
+    assignment: &Assignment,
+    network: &swarm_state::AssignedNetwork,
+) -> Option<Fabric> {
     let address = *assignment.attachments.get(&network.id)?.first()?;
     let up: BTreeSet<String> = worker.gossip.get().map_or_else(BTreeSet::new, |agent| {
         let members = agent.members();
@@ -116,5 +120,26 @@ fn task_scene(worker: &Worker, assignment: &Assignment, (id, place): (TaskId, &A
             mac: attachment.mac,
         });
     }
-    TaskScene { netns: place.netns.clone(), gateway_addr: place.gateway_addr, interfaces, vips }
+    let attached_to = |network: &&swarm_state::AssignedNetwork| {
+        task.is_some_and(|assigned| assigned.task.attachment(network.id).is_some())
+    };
+    let mut networks = assignment.networks.iter().filter(attached_to).peekable();
+    TaskScene {
+        netns: place.netns.clone(),
+        gateway_addr: place.gateway_addr,
+        interfaces,
+        vips,
+        host_ports: task.map(host_ports).unwrap_or_default(),
+        outside: networks.peek().is_none() || networks.any(|network| !network.internal),
+    }
+}
+
+/// Ports that are published on the task's own node only.
+pub(crate) fn host_ports(assigned: &AssignedTask) -> Vec<(Protocol, u16, u16)> {
+    let ports = assigned.task.endpoint_spec.ports.iter().filter(|port| port.mode() == PublishMode::Host);
+    let number = |port: &PortConfig| {
+        let published = if port.published_port == 0 { port.target_port } else { port.published_port };
+        Some((port.protocol().to_string().parse().ok()?, published, port.target_port))
+    };
+    ports.filter_map(number).collect()
 }

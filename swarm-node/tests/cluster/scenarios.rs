@@ -1,10 +1,6 @@
 //! What must hold in a cluster.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use serde_json::json;
 
@@ -57,8 +53,12 @@ fn published_port() {
         }
         let local = SocketAddr::from(([127, 0, 0, 1], 8080));
         until("localhost answers", SOON, || get(&machine.netns, local).is_ok());
-        let both: std::collections::BTreeSet<String> =
-            (0..8).map(|i| get(&machine.netns, local).unwrap_or_else(|e| panic!("{i} {}: {e}", machine.addr))["task"].to_string()).collect();
+        let both: std::collections::BTreeSet<String> = (0..8)
+            .map(|i| {
+                get(&machine.netns, local).unwrap_or_else(|e| panic!("{i} {}: {e}", machine.addr))["task"]
+                    .to_string()
+            })
+            .collect();
         assert_eq!(both.len(), 2, "both tasks answer on localhost");
     }
     println!("shares: {shares:?}");
@@ -242,9 +242,8 @@ fn resolve(from: &overlay_linux::netns::NetNs, name: &str) -> Vec<std::net::IpAd
         Ok::<_, std::io::Error>(buffer[..len].to_vec())
     });
     let Ok(Ok(answer)) = answer else { return Vec::new() };
-    let address = |record: &hickory_proto::rr::Record| match &record.data {
-        RData::A(addr) => Some(std::net::IpAddr::V4(addr.0)),
-        _ => None,
+    let address = |record: &hickory_proto::rr::Record| {
+        if let RData::A(addr) = &record.data { Some(std::net::IpAddr::V4(addr.0)) } else { None }
     };
     Message::from_vec(&answer).unwrap().answers.iter().filter_map(address).collect()
 }

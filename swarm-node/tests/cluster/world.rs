@@ -153,13 +153,16 @@ impl World {
 
     pub fn kill_tasks(&self, machine: usize) {
         for shim in self.shims(machine) {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), nix::sys::signal::Signal::SIGKILL);
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), nix::sys::signal::Signal::SIGKILL);
         }
     }
 
     /// Process ids of the shims of a machine's tasks.
     pub fn shims(&self, machine: usize) -> Vec<i32> {
-        let Ok(tasks) = std::fs::read_dir(self.machines[machine].dir.path().join("tasks")) else { return vec![] };
+        let Ok(tasks) = std::fs::read_dir(self.machines[machine].dir.path().join("tasks")) else {
+            return vec![];
+        };
         let pid = |entry: std::fs::DirEntry| {
             let text = std::fs::read(entry.path().join("processes.json")).ok()?;
             let value: serde_json::Value = serde_json::from_slice(&text).ok()?;
@@ -241,4 +244,3 @@ pub fn get(from: &NetNs, to: SocketAddr) -> std::io::Result<serde_json::Value> {
         serde_json::from_str(body).map_err(std::io::Error::other)
     })?
 }
-
