@@ -96,7 +96,7 @@ impl DaemonArgs {
                 _ = interrupt.recv() => {}
             }
         };
-        let served = crate::standin::serve(node.clone(), listener, told_to_end).await;
+        let served = swarm_docker::serve(node.clone(), listener, told_to_end).await;
         node.shutdown().await;
         let _ = fs::remove_file(socket);
         if let Some(pidfile) = &self.pidfile {

@@ -17,7 +17,6 @@ mod demo;
 mod doctor;
 mod host;
 mod out;
-mod standin;
 mod table;
 
 use std::process::ExitCode;

@@ -33,7 +33,7 @@ pub(crate) enum DemoError {
     NoDemo { dir: String },
     #[error("interrupted")]
     Interrupted,
-    #[error("the supervisor ended without a result; what it said is above")]
+    #[error("the supervisor was killed, and everything with it")]
     NoResult,
 }
 

@@ -100,17 +100,18 @@ impl DemoArgs {
         let (mut child, said) = match watch.until_done(signals).map_err(at("watch the supervisor"))? {
             Done::Silent { child, said } if self.keep => (child, said),
             Done::Silent { mut child, said } => {
-                let held = child.wait().map_err(at("wait for the supervisor"))?.success();
-                if held && self.json {
+                let code = child.wait().map_err(at("wait for the supervisor"))?.code();
+                if code == Some(0) && self.json {
                     out::line(said);
                 }
-                return Ok(Ended::With(held));
+                return code.map(|code| Ended::With(code == 0)).ok_or(DemoError::NoResult);
             }
             Done::Interrupted => return Ok(Ended::With(false)),
         };
         let Ok(kept) = serde_json::from_str::<Value>(&said) else {
-            let _ = child.wait();
-            return Ok(Ended::With(false)); // it said why
+            // It ended, and if it could, it said why.
+            let code = child.wait().map_err(at("wait for the supervisor"))?.code();
+            return code.map(|_| Ended::With(false)).ok_or(DemoError::NoResult);
         };
         self.report(dir, &child, &kept, as_user)?;
         Ok(Ended::Kept)
@@ -124,7 +125,8 @@ impl DemoArgs {
             .map_err(at("write its number"))?;
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("swarm-bin"));
         let stop = format!("{} demo-stop {}", quoted(&program), quoted(dir));
-        let kept = translated(kept, &stop, |inner| Processes::now().outer(supervisor.id(), inner));
+        let processes = Processes::now();
+        let kept = translated(kept, &stop, |inner| processes.outer(supervisor.id(), inner));
         if self.json {
             out::line(&kept);
         } else {
