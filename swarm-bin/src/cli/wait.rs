@@ -1,5 +1,6 @@
 //! Waiting until a service runs as wanted.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -24,7 +25,7 @@ pub(super) async fn until_converged(client: &Client, service: &str) -> Result<()
         let tasks = client.get(&format!("/tasks?{up_to_date}")).await?;
         let nodes = client.get("/nodes").await?;
         let progress = Progress::of(&found, items(&tasks, ""), items(&nodes, ""));
-        let line = format!("overall progress: {} out of {} tasks", progress.running, progress.wanted);
+        let line = progress.to_string();
         if line != shown {
             out::note(&line);
             shown = line;
@@ -74,6 +75,13 @@ impl Progress {
             wanted,
             error: error.unwrap_or_default().to_owned(),
         }
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "overall progress: {} out of {} tasks", self.running, self.wanted)?;
+        if self.error.is_empty() { Ok(()) } else { write!(f, " (last error: {})", self.error) }
     }
 }
 

@@ -53,6 +53,13 @@ pub(super) struct Outcome {
     pub(super) error: Option<String>,
 }
 
+impl Outcome {
+    /// Whether the answer lacks the task, its node or its address.
+    pub(super) const fn is_vague(&self) -> bool {
+        self.task.is_empty() || self.node.is_empty() || self.address.is_empty()
+    }
+}
+
 impl ClientArgs {
     /// Sends the requests; one line for each.
     pub(crate) fn run(self) {
@@ -123,6 +130,9 @@ pub(super) fn ask(target: SocketAddr, timeout: Duration) -> Outcome {
                 client: text("client"),
                 ..empty
             }
+        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
+            Outcome { error: Some(format!("no answer within {} ms", timeout.as_millis())), ..empty }
         }
         Err(error) => Outcome { error: Some(error.to_string()), ..empty },
     }

@@ -14,6 +14,8 @@ pub(super) struct Process {
     numbers: Vec<u32>,
     /// Its resident memory in KiB.
     pub(super) resident_kib: u64,
+    /// The part of it that comes from files, such as the program itself: processes of one program share it.
+    file_kib: u64,
     /// Its first argument, which tells our processes apart.
     pub(super) role: String,
 }
@@ -54,6 +56,13 @@ impl Processes {
         tree
     }
 
+    /// The resident memory in KiB of a process and all that descend from it; the program that they share counts once.
+    pub(super) fn memory_kib(&self, root: u32) -> u64 {
+        let tree = self.tree(root);
+        let own: u64 = tree.iter().map(|process| process.resident_kib.saturating_sub(process.file_kib)).sum();
+        own + tree.iter().map(|process| process.file_kib).max().unwrap_or_default()
+    }
+
     /// The number here of the process that has the number `inner` in the PID namespace of `first`, its first process.
     pub(super) fn outer(&self, first: u32, inner: u32) -> Option<u32> {
         let depth = self.by_pid.get(&first)?.numbers.len().checked_sub(1)?;
@@ -69,15 +78,17 @@ fn parse(pid: u32, status: &str, args: &[u8]) -> Option<Process> {
         let mut lines = status.lines().filter_map(|line| line.split_once(':'));
         lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
     };
+    let size = |name: &str| {
+        let size = field(name).and_then(|size| size.strip_suffix("kB")?.trim().parse().ok());
+        size.unwrap_or_default()
+    };
     let role = args.split(|&byte| byte == 0).nth(1).unwrap_or_default();
     Some(Process {
         pid,
         parent: field("PPid")?.parse().ok()?,
         numbers: field("NSpid")?.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect(),
-        resident_kib: field("VmRSS")
-            .and_then(|size| size.strip_suffix(" kB"))
-            .and_then(|size| size.trim().parse().ok())
-            .unwrap_or_default(),
+        resident_kib: size("VmRSS"),
+        file_kib: size("RssFile"),
         role: String::from_utf8_lossy(role).into_owned(),
     })
 }
@@ -89,7 +100,9 @@ mod tests {
     #[test]
     fn a_status_is_read_and_numbers_are_translated() {
         let status = |parent: u32, numbers: &str| {
-            format!("Name:\tswarm-bin\nPPid:\t{parent}\nNSpid:\t{numbers}\nVmRSS:\t   21012 kB\n")
+            format!(
+                "Name:\tswarm-bin\nPPid:\t{parent}\nNSpid:\t{numbers}\nVmRSS:\t   21012 kB\nRssFile:\t   15000 kB\n"
+            )
         };
         let one = |pid, parent, numbers: &str, role: &str| {
             let args = format!("/proc/self/exe\0{role}\0--x\0");
@@ -111,6 +124,7 @@ mod tests {
             ["demo-node", "daemon"]
         );
         assert_eq!(tree[1].resident_kib, 21012);
+        assert_eq!(processes.memory_kib(510), 2 * 6012 + 15000);
     }
 
     #[test]

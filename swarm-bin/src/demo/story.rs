@@ -110,7 +110,7 @@ impl Story {
                 continue;
             }
             let name = node.machine.name.clone();
-            self.figures.node_kib.insert(name.clone(), node.resident_kib(&processes));
+            self.figures.node_kib.insert(name.clone(), processes.memory_kib(node.pid()));
             if let Some(daemon) = node.daemon(&processes) {
                 self.figures.daemon_kib.insert(name, daemon.resident_kib);
             }
@@ -340,6 +340,13 @@ fn targets<'a>(nodes: impl Iterator<Item = &'a Running>) -> Vec<String> {
 async fn perfect(step: &'static str, world: &World, args: &[String]) -> Result<Tally, DemoError> {
     let outcomes = world.ask(args)?.outcomes().await?;
     let tally = Tally::of(&outcomes, &world.client.machine.addr.to_string());
+    let vague = outcomes.iter().find(|one| one.error.is_none() && one.is_vague());
+    if let Some(vague) = vague {
+        return Err(DemoError::Wrong {
+            step,
+            seen: format!("an answer does not tell who answered: {vague:?}"),
+        });
+    }
     if tally.is_perfect() {
         return Ok(tally);
     }

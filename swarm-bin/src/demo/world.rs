@@ -154,11 +154,6 @@ impl Running {
         processes.tree(self.pid()).into_iter().find(|process| process.role == "daemon").cloned()
     }
 
-    /// The resident memory of all its processes in KiB; what they share counts for each.
-    pub(super) fn resident_kib(&self, processes: &Processes) -> u64 {
-        processes.tree(self.pid()).iter().map(|process| process.resident_kib).sum()
-    }
-
     /// Whether it runs.
     pub(super) fn is_up(&mut self) -> bool {
         matches!(self.first.try_wait(), Ok(None))
