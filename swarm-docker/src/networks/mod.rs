@@ -122,8 +122,10 @@ fn complete(app: &App, view: NetworkView, id: NetworkId, verbose: bool) -> Netwo
         Some(NetworkView { services, ..NetworkView::new(network).with_containers(state, network, me) })
     });
     let mut view = seen.ok().flatten().unwrap_or(view);
+    let mut peers = app.node.peers(id);
+    peers.sort_by_key(|peer| peer.addr);
     let peer = |peer: swarm_node::Peer| PeerView { name: peer.name, ip: peer.addr.to_string() };
-    view.peers = app.node.peers(id).into_iter().map(peer).collect();
+    view.peers = peers.into_iter().map(peer).collect();
     view
 }
 
