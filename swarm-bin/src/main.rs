@@ -17,6 +17,7 @@ mod demo;
 mod doctor;
 mod host;
 mod out;
+mod signals;
 mod table;
 
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ use clap::Parser as _;
 fn main() -> ExitCode {
     // Tasks are this program under another name; they are told apart before any thread is there.
     swarm_node::runtime::reenter();
+    signals::accept_all();
     match args::Cli::parse().run() {
         Ok(code) => code,
         Err(error) => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use nix::sys::signalfd::{SfdFlags, SigSet, SignalFd};
+use nix::sys::signalfd::SignalFd;
 use overlay_linux::process::{PidFd, ProcessId};
 use overlay_linux::userns::{self, Namespaces, unshare};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use super::plan::{MAX_NODES, Machine};
 use super::processes::Processes;
 use super::world::remove;
 use crate::api::{items, number, text};
-use crate::out;
+use crate::{out, signals};
 
 /// Shows a whole swarm on this machine, as root or as an ordinary user, and leaves nothing behind
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -32,7 +32,8 @@ through every node, a power cut (kill -9 of a whole node), and the figures besid
 Examples:
   swarm-bin demo                    the story; exit code 0 if every step held
   swarm-bin demo --nodes 5 --json   the figures as one JSON object on standard output
-  swarm-bin demo --keep             leaves the swarm running and says how to get into it")]
+  swarm-bin demo --keep             leaves the swarm running and says how to get into it
+  swarm-bin demo --keep --bare      three machines without a swarm: type `docker swarm init --advertise-addr eth1`")]
 pub(crate) struct DemoArgs {
     /// How many nodes: the first is the manager
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=i64::from(MAX_NODES)))]
@@ -43,6 +44,9 @@ pub(crate) struct DemoArgs {
     /// Leaves everything running once the service is up, in the background; no power cut
     #[arg(long)]
     keep: bool,
+    /// Starts the machines and their daemons only; with --keep, to type a tutorial's commands into
+    #[arg(long, requires = "keep")]
+    bare: bool,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
@@ -66,7 +70,9 @@ impl DemoArgs {
     /// It could not even be started.
     pub(crate) fn run(self) -> Result<ExitCode, DemoError> {
         let at = DemoError::system;
-        let signals = signals().map_err(at("listen to signals"))?;
+        // That nobody wants to see more.
+        let signals = signals::queued(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+        let signals = signals.map_err(at("listen to signals"))?;
         let as_user = own_processes()?;
         let dir = directory()?;
         let launched = self.launch(&dir, &signals, as_user);
@@ -91,7 +97,7 @@ impl DemoArgs {
         ] {
             command.arg(name).arg(value.to_string());
         }
-        command.args(self.keep.then_some("--keep")).stdin(watched).stdout(Stdio::piped());
+        command.args(self.keep.then_some("--keep")).args(self.bare.then_some("--bare")).stdin(watched).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(at("start the supervisor"))?;
         drop(command); // and its end of the pipe
         let Some(stdout) = child.stdout.take() else { return Err(DemoError::NoResult) };
@@ -228,16 +234,6 @@ impl Watch {
         }
         self.child.wait().map(drop)
     }
-}
-
-/// Signals that mean that nobody wants to see more, queued for a descriptor.
-fn signals() -> io::Result<SignalFd> {
-    let mut wanted = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        wanted.add(signal);
-    }
-    wanted.thread_block()?;
-    Ok(SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC)?)
 }
 
 /// Makes the next child the first process of a PID namespace; returns whether a user namespace was needed for it.

@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode, Stdio};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::signalfd::{SfdFlags, SigSet, SignalFd};
+use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use overlay_linux::link::{LinkName, Netlink};
@@ -20,7 +20,7 @@ use overlay_linux::mount;
 
 use super::error::DemoError;
 use super::plan::Machine;
-use crate::out;
+use crate::{out, signals};
 
 /// Runs a machine of the demo inside of namespaces that were made for it (internal)
 ///
@@ -53,14 +53,8 @@ impl NodeArgs {
     /// The namespaces cannot be made usable, or the daemon does not start.
     pub(crate) fn run(self) -> Result<ExitCode, DemoError> {
         let at = DemoError::system;
-        let mut wanted = SigSet::empty();
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD] {
-            wanted.add(signal);
-        }
-        // Blocked, so that they are queued for the descriptor; children start with none blocked.
-        wanted.thread_block().map_err(io::Error::from).map_err(at("block signals"))?;
-        let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
-        let signals = signals.map_err(io::Error::from).map_err(at("listen to signals"))?;
+        let signals = signals::queued(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD]);
+        let signals = signals.map_err(at("listen to signals"))?;
         self.furnish()?;
         // Nothing starts before the cable is there, and nothing without a supervisor.
         if io::stdin().lock().read_exact(&mut [0]).is_err() {

@@ -36,14 +36,23 @@ impl Story {
     ///
     /// The first step that did not hold.
     pub(super) async fn until_served(&mut self, world: &mut World) -> Result<(), DemoError> {
-        self.figures.nodes = world.nodes.len();
-        self.daemons(world).await?;
+        self.until_daemons(world).await?;
         self.init(world).await?;
         self.join(world).await?;
         self.networks(world).await?;
         self.service(world).await?;
         self.calm_requests(world).await?;
         self.overlays(world).await
+    }
+
+    /// Waits for the daemons only; the rest is for whoever sits in front of them.
+    ///
+    /// # Errors
+    ///
+    /// A daemon does not answer.
+    pub(super) async fn until_daemons(&mut self, world: &World) -> Result<(), DemoError> {
+        self.figures.nodes = world.nodes.len();
+        self.daemons(world).await
     }
 
     /// Cuts the power of a worker that runs a task, and watches what the others make of it.

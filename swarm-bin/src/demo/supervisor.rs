@@ -42,6 +42,9 @@ pub(crate) struct SupervisorArgs {
     /// Leaves everything running after the service is up
     #[arg(long)]
     keep: bool,
+    /// Only the machines and their daemons
+    #[arg(long)]
+    bare: bool,
 }
 
 impl SupervisorArgs {
@@ -101,7 +104,11 @@ impl SupervisorArgs {
         let mut story = Story::new(self.requests);
         let told = async {
             let world = world.insert(World::start(&self.dir, self.nodes)?);
-            story.until_served(world).await?;
+            if self.bare {
+                story.until_daemons(world).await?;
+            } else {
+                story.until_served(world).await?;
+            }
             if self.keep {
                 out::line(kept(world));
             } else {
