@@ -50,7 +50,7 @@ impl Story {
     /// # Errors
     ///
     /// A daemon does not answer.
-    pub(super) async fn until_daemons(&mut self, world: &World) -> Result<(), DemoError> {
+    pub(super) async fn until_daemons(&mut self, world: &mut World) -> Result<(), DemoError> {
         self.figures.nodes = world.nodes.len();
         self.daemons(world).await
     }
