@@ -97,7 +97,11 @@ impl DemoArgs {
         ] {
             command.arg(name).arg(value.to_string());
         }
-        command.args(self.keep.then_some("--keep")).args(self.bare.then_some("--bare")).stdin(watched).stdout(Stdio::piped());
+        command
+            .args(self.keep.then_some("--keep"))
+            .args(self.bare.then_some("--bare"))
+            .stdin(watched)
+            .stdout(Stdio::piped());
         let mut child = command.spawn().map_err(at("start the supervisor"))?;
         drop(command); // and its end of the pipe
         let Some(stdout) = child.stdout.take() else { return Err(DemoError::NoResult) };
