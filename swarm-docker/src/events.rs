@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -12,7 +12,7 @@ use futures_util::{Stream, stream};
 use serde::Serialize;
 use swarm_state::{Change, ObjectKind, Timestamp};
 use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use crate::app::App;
 use crate::clock;
@@ -33,26 +33,27 @@ pub(crate) async fn events(State(app): State<App>, params: Params) -> Result<Res
 /// What has happened lately, and who waits for more.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    lately: Mutex<VecDeque<Arc<Event>>>,
+    pages: Mutex<Pages>,
     live: broadcast::Sender<Arc<Event>>,
+}
+
+#[derive(Debug)]
+struct Pages {
+    changes: broadcast::Receiver<Change>,
+    lately: VecDeque<Arc<Event>>,
 }
 
 impl Journal {
     /// A journal of changes. It ends when they do, or when nobody has it any more.
-    pub(crate) fn follow(mut changes: broadcast::Receiver<Change>) -> Arc<Self> {
-        let journal = Arc::new(Self { lately: Mutex::default(), live: broadcast::channel(KEPT).0 });
+    pub(crate) fn follow(changes: broadcast::Receiver<Change>) -> Arc<Self> {
+        let mut bell = changes.resubscribe();
+        let pages = Mutex::new(Pages { changes, lately: VecDeque::new() });
+        let journal = Arc::new(Self { pages, live: broadcast::channel(KEPT).0 });
         let kept = Arc::downgrade(&journal);
         tokio::spawn(async move {
-            loop {
-                let change = match changes.recv().await {
-                    Ok(change) => change,
-                    Err(RecvError::Lagged(_)) => continue, // the stream is a convenience; objects tell the truth
-                    Err(RecvError::Closed) => return,
-                };
+            while !matches!(bell.recv().await, Err(RecvError::Closed)) {
                 let Some(journal) = kept.upgrade() else { return };
-                if let Some(event) = Event::of(&change, clock::now()) {
-                    journal.push(event);
-                }
+                drop(journal.pages());
             }
         });
         journal
@@ -63,19 +64,27 @@ impl Journal {
         self.live.receiver_count()
     }
 
-    fn push(&self, event: Event) {
-        let event = Arc::new(event);
-        let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
-        lately.push_back(Arc::clone(&event));
-        if lately.len() > KEPT {
-            lately.pop_front();
+    /// The journal with all that has happened up to now, even if the task that writes it has not had its turn.
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let change = match pages.changes.try_recv() {
+                Ok(change) => change,
+                Err(TryRecvError::Lagged(_)) => continue, // the stream is a convenience; objects tell the truth
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return pages,
+            };
+            let Some(event) = Event::of(&change, clock::now()).map(Arc::new) else { continue };
+            pages.lately.push_back(Arc::clone(&event));
+            if pages.lately.len() > KEPT {
+                pages.lately.pop_front();
+            }
+            let _ = self.live.send(event); // nobody listens
         }
-        let _ = self.live.send(event); // nobody listens
     }
 
     fn subscribe(&self) -> (VecDeque<Arc<Event>>, broadcast::Receiver<Arc<Event>>) {
-        let lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
-        (lately.clone(), self.live.subscribe())
+        let pages = self.pages();
+        (pages.lately.clone(), self.live.subscribe())
     }
 }
 
@@ -272,10 +281,8 @@ mod tests {
         let (sender, receiver) = broadcast::channel(16);
         let journal = Journal::follow(receiver);
         sender.send(change(ObjectKind::Network, "one")).unwrap();
-        while journal.subscribe().0.is_empty() {
-            tokio::task::yield_now().await;
-        }
         let (backlog, live) = journal.subscribe();
+        assert_eq!(backlog.len(), 1, "without a turn of the task that follows");
         sender.send(change(ObjectKind::Network, "two")).unwrap();
         let until = Some(clock::now().plus(std::time::Duration::from_millis(200)));
         let watch = Watch { backlog, live, filters: filters("{}"), until };

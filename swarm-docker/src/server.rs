@@ -12,12 +12,27 @@ use tokio::sync::oneshot;
 use crate::app::App;
 use crate::{routes, version};
 
-/// The Engine API of a node, without a socket. Must be called within a tokio runtime.
+/// The Engine API of a node, without a socket.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime, where nobody could follow the node's changes.
 pub fn router(node: Node) -> Router {
     version::versioned(routes::routes(App::start(node)))
 }
 
 /// Serves the Engine API of a node until `shutdown` completes; then requests have two seconds to end.
+///
+/// ```no_run
+/// use swarm_node::{Node, NodeConfig};
+/// use tokio::net::UnixListener;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let node = Node::start(NodeConfig::new("/var/lib/swarm")).await?;
+/// swarm_docker::serve(node, UnixListener::bind("/run/swarm.sock")?, std::future::pending()).await?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 ///

@@ -1,13 +1,15 @@
 //! The `docker` command against a served socket.
-#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, missing_docs, reason = "tests")]
 
 mod support;
 
 use std::path::Path;
 use std::process::Output;
+use std::time::Duration;
 
 use support::Daemon;
-use tokio::net::UnixListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::process::Command;
 use tokio::sync::oneshot;
 
@@ -48,7 +50,14 @@ async fn the_docker_command_talks_to_us() {
         assert!(listed.status.success(), "{listed:?}");
     }
 
-    stop.send(()).unwrap();
+    let mut events = UnixStream::connect(&socket).await.unwrap();
+    events.write_all(b"GET /events HTTP/1.1\r\nHost: docker\r\n\r\n").await.unwrap();
+    let mut head = [0; 12];
+    let read = tokio::time::timeout(Duration::from_secs(5), events.read_exact(&mut head));
+    read.await.expect("the head comes before the first event").unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+
+    stop.send(()).unwrap(); // an endless stream does not hold the server up
     server.await.unwrap().unwrap();
 }
 
@@ -56,7 +65,7 @@ async fn docker(socket: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new("docker");
     command.arg("-H").arg(format!("unix://{}", socket.display())).args(arguments).kill_on_drop(true);
     command.env_remove("DOCKER_HOST").env_remove("DOCKER_CONTEXT").env_remove("DOCKER_API_VERSION");
-    let output = tokio::time::timeout(std::time::Duration::from_secs(20), command.output());
+    let output = tokio::time::timeout(Duration::from_secs(20), command.output());
     output.await.unwrap_or_else(|_| panic!("docker {arguments:?} hangs")).unwrap()
 }
 

@@ -32,14 +32,14 @@ pub struct Ran {
     pub err: String,
 }
 
-/// master and node01.
-pub fn two() -> Vec<Machine> {
+/// master, node01, node02.
+pub fn three() -> [Machine; 3] {
     let segment = Arc::new(NetNs::create().unwrap());
-    let all = [Arc::new(NetNs::create().unwrap()), Arc::new(NetNs::create().unwrap())];
+    let all = ["master", "node01", "node02"].map(|name| (name, Arc::new(NetNs::create().unwrap())));
     let name = |text: &str| LinkName::new(text).unwrap();
     let mut desired = Desired::default();
     desired.links.insert(name("br"), Link::bridge());
-    for (number, netns) in all.iter().enumerate() {
+    for (number, (_, netns)) in all.iter().enumerate() {
         let net: ipnet::IpNet = format!("192.168.99.{}/24", 100 + number).parse().unwrap();
         let peer = Peer::new(Arc::clone(netns), name("eth1")).with_address(net);
         desired.links.insert(name(&format!("v{number}")), Link::veth(peer).with_master(name("br")));
@@ -47,10 +47,7 @@ pub fn two() -> Vec<Machine> {
     let netlink = Netlink::open_in(&segment).unwrap();
     let report = netlink.converge(&Scope::links(["br", "v"]), &desired).unwrap();
     assert!(report.is_clean(), "{report}");
-    all.into_iter()
-        .zip(["master", "node01"])
-        .map(|(netns, hostname)| Machine::boot(netns, hostname, Arc::clone(&segment)))
-        .collect()
+    all.map(|(hostname, netns)| Machine::boot(netns, hostname, Arc::clone(&segment)))
 }
 
 impl Machine {

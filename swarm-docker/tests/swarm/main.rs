@@ -1,4 +1,4 @@
-//! The `docker` command drives a swarm of two real nodes in namespaces. Needs root, or user namespaces.
+//! The `docker` command drives a swarm of three real nodes in namespaces. Needs root, or user namespaces.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, clippy::disallowed_methods)]
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 
@@ -19,11 +19,11 @@ fn main() {
     if !nix::unistd::geteuid().is_root()
         && let Err(error) = userns::enter_as_root()
     {
-        println!("skipped: swarm of two nodes: {error}");
+        println!("skipped: swarm of three nodes: {error}");
         return;
     }
     if let Err(error) = userns::unshare(Namespaces::MOUNT) {
-        println!("skipped: swarm of two nodes: {error}");
+        println!("skipped: swarm of three nodes: {error}");
         return;
     }
     story::tell();

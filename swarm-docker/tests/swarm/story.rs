@@ -1,16 +1,17 @@
 //! What people do with a swarm, and what it answers.
 
-use crate::machines::{Machine, two};
+use crate::machines::{Machine, three};
 
 pub fn tell() {
-    let machines = two();
-    let (master, node01) = (&machines[0], &machines[1]);
+    let machines = three();
+    let [master, node01, node02] = machines.each_ref();
     found(master, node01);
     networks(master, node01);
     services(master);
     secrets(master);
     stack(master);
     nodes(master);
+    second_manager(master, node02);
     settings(master);
     leave(master, node01);
     println!("the story of a swarm: ok");
@@ -107,6 +108,10 @@ fn services(master: &Machine) {
     assert_eq!(master.ok("service inspect helloworld --format {{.Spec.Mode.Replicated.Replicas}}"), "2");
     let logs = master.run("service logs --timestamps helloworld");
     assert_eq!(logs.code, 0, "{logs:#?}");
+    let told = |line: &str| {
+        line.contains("Z helloworld.") && line.contains("@master ") && line.contains("listens on port")
+    };
+    assert!(logs.err.lines().any(told), "{logs:#?}");
     assert_eq!(master.refused("service rm nope"), "service nope not found");
 }
 
@@ -147,6 +152,17 @@ fn nodes(master: &Machine) {
     assert_eq!(master.ok("node ls --filter node.label=zone=a --format {{.Hostname}}"), "node01");
     assert_eq!(master.ok("node inspect node01 --format {{.Spec.Availability}}"), "drain");
     assert_eq!(master.run("node ps node01").code, 0);
+}
+
+fn second_manager(master: &Machine, node02: &Machine) {
+    let token = master.ok("swarm join-token -q manager");
+    let joined = node02.ok(&format!("swarm join --token {token} 192.168.99.100:2377"));
+    assert_eq!(joined, "This node joined a swarm as a manager.");
+    master.until("node ls --filter name=node02 --format {{.ManagerStatus}}", "Reachable");
+    node02.ok("network create -d overlay through-a-follower");
+    assert_eq!(node02.ok("network ls --filter name=through --format {{.Name}}"), "through-a-follower");
+    assert!(node02.ok("node inspect --pretty self").contains("Reachable"));
+    assert_eq!(node02.ok("info --format {{.Swarm.ControlAvailable}}:{{.Swarm.Managers}}"), "true:2");
 }
 
 fn settings(master: &Machine) {
