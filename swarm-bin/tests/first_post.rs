@@ -6,35 +6,27 @@ mod common;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Mutex,
     time::Duration,
 };
 
-use common::{Machines, User, present, until};
-
-/// Whole swarms run one after the other: they share the machine's two cores.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+use common::{Machines, User, one_at_a_time, present, until};
 
 const SOON: Duration = Duration::from_secs(20);
 
 #[test]
 fn the_first_post_works_as_root() {
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: not root");
-        return;
-    }
+    let _turn = one_at_a_time();
     the_post(User::Root);
 }
 
 #[test]
 fn the_first_post_works_as_an_ordinary_user() {
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _turn = one_at_a_time();
     the_post(User::Ordinary);
 }
 
 fn the_post(user: User) {
-    if !["docker", "curl", "nsenter"].into_iter().all(present) {
+    if !present(&["docker", "curl", "nsenter"]) {
         return;
     }
     let Some(machines) = Machines::start(user, 3) else { return };
@@ -159,9 +151,8 @@ fn names_stay_in_their_network(machines: &Machines) {
 
 #[test]
 fn bad_input_gets_dockers_own_words() {
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if !nix::unistd::geteuid().is_root() || !["docker", "nsenter"].into_iter().all(present) {
-        println!("skipped: needs root and docker");
+    let _turn = one_at_a_time();
+    if !present(&["docker", "nsenter", "bash"]) {
         return;
     }
     let Some(machines) = Machines::start(User::Root, 2) else { return };
