@@ -36,6 +36,15 @@ impl Credentials {
     }
 }
 
+impl Credentials {
+    /// Whether somebody listens there. A new manager does not shake hands before it has its seat.
+    pub(crate) async fn reaches(&self, addr: SocketAddr) -> bool {
+        tokio::time::timeout(DIAL, tokio::net::TcpStream::connect(addr))
+            .await
+            .is_ok_and(|dialled| dialled.is_ok())
+    }
+}
+
 /// `host:port` as an address; names are not resolved.
 pub(crate) fn parse_addr(text: &str) -> Option<SocketAddr> {
     text.parse().ok()

@@ -144,9 +144,12 @@ fn tunnel_name(vni: Vni) -> LinkName {
     name(&format!("ov{:06x}", vni.get()))
 }
 
-/// `ve.<index><first 10 characters of the task's id>`: 14 of the 15 characters that a name may have.
+/// How much of a task's id is in the names of its links.
+pub(crate) const TASK_CHARS: usize = 10;
+
+/// `ve.<index><beginning of the task's id>`: 14 of the 15 characters that a name may have.
 fn task_link(kind: &str, index: usize, task: &str) -> LinkName {
-    let id: String = task.chars().take(10).collect();
+    let id: String = task.chars().take(TASK_CHARS).collect();
     name(&format!("{kind}.{index:x}{id}"))
 }
 

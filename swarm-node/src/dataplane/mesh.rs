@@ -39,7 +39,7 @@ pub(crate) fn ruleset(scene: &Scene, fabric_index: u32) -> Ruleset {
         spray(ruleset.table(TableKey::netdev("swarm-mesh")), scene, (underlay, fabric), fabric_index);
         receive(ruleset.table(TableKey::ip("swarm-mesh")), scene, (underlay, fabric));
     }
-    egress(ruleset.table(TableKey::ip("swarm-gateway")), scene);
+    egress(ruleset.table(TableKey::ip("swarm-gateway")), scene, underlay);
     ruleset
 }
 
@@ -77,7 +77,7 @@ fn spray(table: &mut Table, scene: &Scene, (underlay, fabric): (&Underlay, &Fabr
         }));
         table.chain(format!("in-{device}"), chain);
     }
-    let local = [underlay.addr].into_iter().filter(std::net::IpAddr::is_ipv4);
+    let local = underlay.addresses.iter().copied().filter(std::net::IpAddr::is_ipv4);
     table.set("local", local.fold(Set::keys([Type::Ipv4]), Set::member));
 }
 
@@ -98,20 +98,20 @@ fn chooser(protocol: Protocol, pick: &str) -> Chain {
 /// TCP connections stay with their node even while its daemon is away: its tasks may well be there. Datagrams have no
 /// beginning that could be sent anew, so they leave a node that is away.
 fn known(protocol: Protocol) -> Chain {
-    let mut rule = Rule::new();
-    if protocol != Protocol::Tcp {
-        rule = rule.when_in_set(Field::EtherDestination, "live");
-    }
-    Chain::regular().rule(rule.then(remember(UpdateOp::Update)).goto("deliver"))
+    let valid = || match protocol {
+        Protocol::Tcp => Rule::new(),
+        Protocol::Udp | Protocol::Sctp => Rule::new().when_in_set(Field::EtherDestination, "live"),
+    };
+    Chain::regular().rule(valid().then(remember(UpdateOp::Update))).rule(valid().goto("deliver"))
 }
 
 fn picker(slots: Vec<MacAddr>) -> Chain {
     let by = Spread::hash([Field::IpSource, Field::TransportSource], SEED);
-    let rule = Rule::new()
-        .set(Target::EtherDestination, Expr::spread(by, slots))
-        .then(remember(UpdateOp::Add))
-        .goto("deliver");
-    Chain::regular().rule(rule)
+    // Rules of their own: a full map must not keep the flow from its node.
+    Chain::regular()
+        .rule(Rule::new().set(Target::EtherDestination, Expr::spread(by, slots)))
+        .rule(Rule::new().then(remember(UpdateOp::Add)))
+        .rule(Rule::new().goto("deliver"))
 }
 
 fn deliver(own: MacAddr, fabric_index: u32) -> Chain {
@@ -222,14 +222,35 @@ fn clamp(mtu: u16) -> Chain {
 }
 
 /// Tasks reach the outside under the node's address, and each other only through their networks.
-fn egress(table: &mut Table, scene: &Scene) {
+fn egress(table: &mut Table, scene: &Scene, underlay: &Underlay) {
     let network = scene.gateway.address;
     let inside = |rule: Rule| rule.when_between(Field::IpSource, network.network(), network.broadcast());
     let post = Chain::base(BaseChain::nat(Hook::Postrouting, 100))
         .rule(inside(Rule::new()).unless(Field::OifName, GATEWAY).then(Stmt::Masquerade));
     let forward = Chain::base(BaseChain::filter(Hook::Forward, 0))
         .rule(Rule::new().when(Field::IifName, GATEWAY).when(Field::OifName, GATEWAY).verdict(Verdict::Drop));
-    table.chain("masquerade", post).chain("apart", forward);
+    // Whoever routes to a task's address from outside reaches nothing: only translated connections and answers come in.
+    let untranslated = Expr::from(Field::CtStatus).masked(Field::DNAT);
+    let from_outside = || Rule::new().when_in(Field::IifName, underlay.devices.iter().map(String::as_str));
+    let forward = forward.rule(
+        from_outside()
+            .when(Field::OifName, GATEWAY)
+            .when_any(Field::CtState, Field::NEW)
+            .when(untranslated, 0_u32)
+            .verdict(Verdict::Drop),
+    );
+    // Tunnels begin at nodes of this swarm, or nowhere.
+    let vteps = scene.fabric.iter().flat_map(|fabric| fabric.peers.values()).map(|peer| peer.vtep);
+    table.set("vteps", vteps.filter(std::net::IpAddr::is_ipv4).fold(Set::keys([Type::Ipv4]), Set::member));
+    let strangers = Stmt::In {
+        left: Field::IpSource.into(),
+        set: overlay_linux::nft::KeySet::Named("vteps".into()),
+        negate: true,
+    };
+    let tunnels = Chain::base(BaseChain::filter(Hook::Input, -10)).rule(
+        from_outside().when(Field::UdpDestination, underlay.port).then(strangers).verdict(Verdict::Drop),
+    );
+    table.chain("masquerade", post).chain("apart", forward).chain("tunnels", tunnels);
 }
 
 fn key_of(protocol: Protocol, port: u16) -> Value {

@@ -23,7 +23,7 @@ use std::{
 };
 
 use overlay_linux::{
-    link::{LinkError, LinkName, Netlink},
+    link::{Interface, LinkError, LinkName, Netlink},
     nft::{Nft, NftError, Ruleset},
 };
 use tokio::{
@@ -46,11 +46,10 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// The first failure that concerns a task, for its status.
+    /// The first failure of a task's own links or tables, for its status. Other failures are no reason not to start it.
     pub(crate) fn failure_of(&self, task: &str) -> Option<&str> {
-        let short: String = task.chars().take(10).collect();
-        let found = self.failures.iter().find(|failure| failure.contains(&short));
-        found.or(self.failures.first()).map(String::as_str)
+        let short: String = task.chars().take(links::TASK_CHARS).collect();
+        self.failures.iter().find(|failure| failure.contains(&short)).map(String::as_str)
     }
 }
 
@@ -69,7 +68,7 @@ impl Plane {
     /// Starts the passes: when `changed` says so, when asked, and every `audit`; none before the sources are `settled`, so
     /// that a restarted daemon does not take away what it has not heard of yet.
     pub(crate) fn start(
-        scene: impl Fn() -> Scene + Send + Sync + 'static,
+        scene: impl Fn() -> Result<Scene, String> + Send + Sync + 'static,
         (changed, settled): (Arc<Notify>, watch::Receiver<bool>),
         audit: Duration,
     ) -> Self {
@@ -104,7 +103,7 @@ impl Plane {
 }
 
 async fn run(
-    scene: Arc<impl Fn() -> Scene + Send + Sync + 'static>,
+    scene: Arc<impl Fn() -> Result<Scene, String> + Send + Sync + 'static>,
     (mut inbox, changed): (mpsc::UnboundedReceiver<oneshot::Sender<Arc<Outcome>>>, Arc<Notify>),
     tell: watch::Sender<Arc<Outcome>>,
     audit: Duration,
@@ -127,7 +126,11 @@ async fn run(
         }
         let (look, mut own) = (Arc::clone(&scene), kernel.take().unwrap_or_default());
         let pass = spawn_blocking(move || {
-            let outcome = own.converge(&look());
+            let outcome = match look() {
+                Ok(scene) => own.converge(&scene),
+                // Better what was right a moment ago than nothing.
+                Err(reason) => Outcome { steps: 0, failures: vec![reason] },
+            };
             (own, outcome)
         });
         let outcome = match pass.await {
@@ -172,7 +175,7 @@ impl Kernel {
             Ok(index) => index,
             Err(error) => {
                 outcome.failures.push(error.to_string());
-                None
+                return outcome; // the tables stay as they are
             }
         };
         // The mesh needs the fabric's index; until the device is there, only the gateway's table is written.
@@ -235,11 +238,10 @@ impl Kernel {
 }
 
 /// The interfaces of this host through which clients may come: everything that is not ours and not a loop.
-pub(crate) fn outside_devices(netlink: &Netlink) -> Result<BTreeSet<String>, LinkError> {
+pub(crate) fn outside_devices(interfaces: &[Interface]) -> BTreeSet<String> {
     let scope = links::scope();
     let outside = |name: &LinkName| name.as_str() != "lo" && !scope.owns_link(name.as_str());
-    let interfaces = netlink.interfaces()?;
     let named =
-        interfaces.into_iter().filter(|i| i.up && i.mac.is_some() && i.master.is_none() && outside(&i.name));
-    Ok(named.map(|interface| interface.name.to_string()).collect())
+        interfaces.iter().filter(|i| i.up && i.mac.is_some() && i.master.is_none() && outside(&i.name));
+    named.map(|interface| interface.name.to_string()).collect()
 }

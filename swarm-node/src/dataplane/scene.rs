@@ -39,6 +39,8 @@ pub(crate) struct Underlay {
     pub(crate) mtu: u16,
     /// Interfaces on which clients of published ports arrive.
     pub(crate) devices: BTreeSet<String>,
+    /// This host's addresses on those interfaces: where clients connect to.
+    pub(crate) addresses: BTreeSet<IpAddr>,
     /// UDP port of VXLAN.
     pub(crate) port: u16,
 }

@@ -15,7 +15,7 @@ use std::{
 use overlay_lb::View;
 use overlay_linux::netns::NetNs;
 use swarm_state::TaskId;
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 
 use crate::worker::{Worker, upstreams};
 
@@ -34,15 +34,16 @@ pub(crate) fn host_resolvers() -> Vec<IpAddr> {
     servers.take(3).collect()
 }
 
-/// Answers the questions of one task until aborted.
-pub(crate) fn serve(worker: &Arc<Worker>, task: TaskId, netns: &Arc<NetNs>) -> AbortHandle {
+/// Answers the questions of one task until dropped.
+pub(crate) fn serve(worker: &Arc<Worker>, task: TaskId, netns: &Arc<NetNs>) -> JoinSet<()> {
     let (worker, netns) = (Arc::clone(worker), Arc::clone(netns));
     let servers: Arc<[IpAddr]> = upstreams(&worker.post.config).into();
-    tokio::spawn(async move {
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
         let views = move || views(&worker, task);
         server::run(Arc::new(views), &netns, servers).await;
-    })
-    .abort_handle()
+    });
+    serving
 }
 
 /// The views of the networks that the task is in; names do not cross networks.

@@ -6,10 +6,10 @@ use overlay_raft::{MemberId, tokio::ProposeError};
 use swarm_state::{Action, NodeId, Rejection, RejectionKind};
 
 use super::{
-    Manager, MemberContext, logs,
+    Answered, Manager, MemberContext, logs,
     wire::{ControlReply, ControlRequest},
 };
-use crate::{clock, rpc::Connection};
+use crate::{clock, credentials::parse_addr, rpc::Connection};
 
 /// How long a control connection may be silent.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -31,7 +31,10 @@ pub(super) async fn serve(manager: Arc<Manager>, mut connection: Connection) {
             request @ (ControlRequest::JoinRaft { .. } | ControlRequest::LeaveRaft { .. })
                 if !manager.is_leader() =>
             {
-                manager.ask_leader(&request).await.unwrap_or(ControlReply::NotLeader)
+                match manager.ask_leader(&request).await {
+                    Answered::Reply(reply) => reply,
+                    Answered::Unreached | Answered::Silence => ControlReply::NotLeader,
+                }
             }
             ControlRequest::JoinRaft { node, addr } => admit(&manager, node, addr).await,
             ControlRequest::LeaveRaft { node } => match dismiss(&manager, node).await {
@@ -48,12 +51,27 @@ pub(super) async fn serve(manager: Arc<Manager>, mut connection: Connection) {
 /// Makes a node a member of the log. From now on the log may need its vote, so it is answered at once; the node itself
 /// writes down that it is a manager.
 async fn admit(manager: &Manager, node: NodeId, addr: String) -> ControlReply {
-    let number = u64::from_be_bytes(clock::random()) >> 1; // 63 bits, never used again, as SwarmKit
-    let Ok(raft_id) = MemberId::new(number.max(1)) else { return ControlReply::NotLeader };
-    let context = MemberContext { node, addr };
-    if let Err(error) = manager.raft.add_member(raft_id, context.to_bytes()).await {
-        return failed(&error);
+    // A member that nobody can reach would cost the others their majority.
+    let reachable = match parse_addr(&addr) {
+        Some(addr) => manager.credentials().reaches(addr).await,
+        None => false,
+    };
+    if !reachable {
+        let text = format!("the leader cannot reach the new manager at {addr}; is its port open?");
+        return ControlReply::Rejected(Rejection::rpc(RejectionKind::Unavailable, text));
     }
+    let raft_id = match member_of(manager, node) {
+        Some(known) => known, // its request came before, and the answer was lost
+        None => {
+            let number = u64::from_be_bytes(clock::random()) >> 1; // 63 bits, never used again, as SwarmKit
+            let Ok(raft_id) = MemberId::new(number.max(1)) else { return ControlReply::NotLeader };
+            let context = MemberContext { node, addr };
+            if let Err(error) = manager.raft.add_member(raft_id, context.to_bytes()).await {
+                return failed(&error);
+            }
+            raft_id
+        }
+    };
     let status = manager.raft.status();
     let members = status.borrow().members.clone();
     let address =
@@ -64,14 +82,22 @@ async fn admit(manager: &Manager, node: NodeId, addr: String) -> ControlReply {
     }
 }
 
+/// The node's number in the log, whether or not the state knows of it yet.
+fn member_of(manager: &Manager, node: NodeId) -> Option<MemberId> {
+    let status = manager.raft.status();
+    let status = status.borrow();
+    let is_it =
+        |context: &[u8]| MemberContext::from_bytes(context).is_some_and(|context| context.node == node);
+    status.members.iter().find(|(_, context)| is_it(context)).map(|(id, _)| *id)
+}
+
 /// Takes a node out of the log. The leader itself is taken out by its successor.
 pub(super) async fn dismiss(manager: &Manager, node: NodeId) -> Result<(), ControlReply> {
-    let Some(raft_id) = manager.read(|state| Some(state.node(node)?.manager.as_ref()?.raft_id)) else {
-        return Ok(());
-    };
-    let Ok(raft_id) = MemberId::new(raft_id) else { return Ok(()) };
-    if manager.raft.status().borrow().members.contains_key(&raft_id) {
+    if let Some(raft_id) = member_of(manager, node) {
         manager.raft.remove_member(raft_id).await.map_err(|error| failed(&error))?;
+    }
+    if manager.read(|state| state.node(node).is_none_or(|node| node.manager.is_none())) {
+        return Ok(());
     }
     let unseated = Action::UnsetManager { node }.at(clock::now());
     let (_, result) = manager.propose_here(&unseated).await.map_err(|error| failed(&error))?;

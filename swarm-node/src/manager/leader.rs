@@ -8,10 +8,13 @@ use std::{
 
 use overlay_gossip::MemberState;
 use overlay_raft::Role;
-use swarm_state::{Action, NodeId, NodeStatusUpdate, State, TaskId, reconcile, spec::NodeState};
+use swarm_state::{
+    Action, NodeId, NodeStatusUpdate, State, TaskId, reconcile,
+    spec::{NodeRole, NodeState},
+};
 use tokio::time::sleep;
 
-use super::Manager;
+use super::{Manager, control};
 use crate::clock;
 
 /// How often nodes are looked at, and the longest pause of the reconcilers.
@@ -28,11 +31,15 @@ pub(super) async fn run(manager: Arc<Manager>) {
         if status.wait_for(|status| status.role == Role::Leader).await.is_err() {
             return;
         }
-        manager.sessions.clear();
         // Everything that earlier leaders have committed is applied before the first decision.
         if manager.raft.read_barrier().await.is_ok() {
             lead(&manager).await;
         }
+        if let Some(failure) = manager.raft.failure() {
+            crate::notice(&format!("the log of this manager has failed: {failure}"));
+            return;
+        }
+        sleep(LOOK).await;
     }
 }
 
@@ -47,6 +54,11 @@ async fn lead(manager: &Arc<Manager>) {
             if !gone.is_empty() && manager.propose(Action::SetNodeStatus { nodes: gone }).await.is_err() {
                 return;
             }
+        }
+        if let Some(demoted) = demoted(manager)
+            && control::dismiss(manager, demoted).await.is_err()
+        {
+            sleep(LOOK).await; // a majority has to agree; it is tried again
         }
         let now = clock::now();
         let mut ids = || TaskId::from_random(clock::random());
@@ -63,6 +75,16 @@ async fn lead(manager: &Arc<Manager>) {
             () = sleep(pause) => {}
         }
     }
+}
+
+/// A manager that should be none any more. The leader itself hands over first, when it leaves.
+fn demoted(manager: &Manager) -> Option<NodeId> {
+    manager.read(|state| {
+        let unwanted = |node: &&swarm_state::object::Node| {
+            node.spec.role == NodeRole::Worker && node.manager.is_some() && node.id != manager.node
+        };
+        state.nodes().values().find(unwanted).map(|node| node.id)
+    })
 }
 
 fn pause(state: &State, now: swarm_state::Timestamp) -> Duration {
@@ -83,7 +105,7 @@ fn gone_nodes(manager: &Manager, since: Instant) -> Vec<NodeStatusUpdate> {
     let mut gone = Vec::new();
     for node in ready.into_iter().filter(|node| *node != manager.node) {
         let presence = manager.sessions.presence(node);
-        let silent = now.duration_since(presence.map_or(since, |presence| presence.heard));
+        let silent = now.duration_since(presence.map_or(since, |presence| presence.heard.max(since)));
         let connected = presence.is_some_and(|presence| presence.connected);
         let state = members.get(node.as_str());
         let dead = matches!(state, Some(MemberState::Dead));

@@ -64,6 +64,17 @@ pub(crate) struct Seat<'a> {
     pub(crate) members: Vec<(u64, String)>,
 }
 
+/// What became of a question to the leader.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    /// It was not asked.
+    Unreached,
+    /// It was asked; what it did is not known.
+    Silence,
+    /// It answered.
+    Reply(ControlReply),
+}
+
 /// Time for a proposal, an election in between included.
 const PROPOSE: Duration = Duration::from_secs(20);
 
@@ -109,7 +120,7 @@ impl Manager {
     }
 
     pub(crate) fn is_leader(&self) -> bool {
-        self.raft.status().borrow().role == Role::Leader
+        self.raft.status().borrow().role == Role::Leader && self.raft.failure().is_none()
     }
 
     /// The leader as far as it is known: id and address.
@@ -128,12 +139,13 @@ impl Manager {
                 Err(ProposeError::NotLeader { leader: Some(_) }) => {
                     let request = ControlRequest::Propose(Box::new(command.clone()));
                     match timeout_at(deadline, self.ask_leader(&request)).await {
-                        Ok(Some(ControlReply::Applied { index, reply })) => {
-                            self.raft.applied(index).await;
+                        Ok(Answered::Reply(ControlReply::Applied { index, reply })) => {
+                            let _ = timeout_at(deadline, self.raft.applied(index)).await;
                             return Ok(reply);
                         }
-                        Ok(Some(ControlReply::Rejected(rejection))) => return Err(rejection),
-                        Ok(_) => {} // it does not lead any more, or died before it answered
+                        Ok(Answered::Reply(ControlReply::Rejected(rejection))) => return Err(rejection),
+                        Ok(Answered::Silence) => return Err(perhaps()), // asking again might do it twice
+                        Ok(Answered::Reply(_) | Answered::Unreached) => {}
                         Err(_) => return Err(no_leader()),
                     }
                 }
@@ -153,13 +165,19 @@ impl Manager {
         Ok((applied.index, decode_reply(&applied.reply)))
     }
 
-    /// One question to the leader; `None` if it cannot be reached.
-    pub(crate) async fn ask_leader(&self, request: &ControlRequest) -> Option<ControlReply> {
-        let addr = crate::credentials::parse_addr(&self.leader()?.addr)?;
+    /// One question to the leader.
+    pub(crate) async fn ask_leader(&self, request: &ControlRequest) -> Answered {
+        let Some(addr) = self.leader().and_then(|leader| crate::credentials::parse_addr(&leader.addr)) else {
+            return Answered::Unreached;
+        };
         let credentials = self.credentials();
-        let mut connection = credentials.dial(addr, &Hello::Control).await.ok()?;
-        connection.send(request).await.ok()?;
-        connection.recv(PROPOSE).await.ok()
+        let Ok(mut connection) = credentials.dial(addr, &Hello::Control).await else {
+            return Answered::Unreached;
+        };
+        if connection.send(request).await.is_err() {
+            return Answered::Silence;
+        }
+        connection.recv(PROPOSE).await.map_or(Answered::Silence, Answered::Reply)
     }
 
     pub(crate) fn credentials(&self) -> Credentials {
@@ -173,13 +191,20 @@ impl Manager {
     }
 
     pub(crate) async fn stop(&self) {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.shutdown().await; // the port is free when this returns
         self.raft.stop().await;
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
     }
+}
+
+fn perhaps() -> Rejection {
+    let text =
+        "the leader was lost before it answered; look whether the change was made before you try again";
+    Rejection::rpc(RejectionKind::Unavailable, text)
 }
 
 fn no_leader() -> Rejection {

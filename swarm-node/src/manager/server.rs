@@ -35,8 +35,15 @@ pub(super) async fn run(manager: Arc<Manager>, mut listener: Listener) {
 
 async fn serve(manager: Arc<Manager>, Accepted { mut connection, hello }: Accepted) {
     let peer = connection.peer().map(|peer| peer.node_id);
-    if peer.is_some_and(|node| manager.read(|state| state.was_removed(node))) {
-        return; // its certificate is not accepted any more
+    // The certificate of a removed node is not accepted any more, and its role counts only as long as the managers agree.
+    let (removed, demoted) = manager.read(|state| {
+        let known = peer.and_then(|node| state.node(node));
+        let demoted = known.is_some_and(|node| node.spec.role == NodeRole::Worker);
+        (peer.is_some_and(|node| state.was_removed(node)), demoted)
+    });
+    let wants_managers = matches!(hello, Hello::Raft | Hello::Control);
+    if wants_managers && (removed || demoted) || removed && !matches!(hello, Hello::Session) {
+        return;
     }
     match hello {
         Hello::RootCa => {

@@ -95,10 +95,6 @@ impl Sessions {
         })
     }
 
-    pub(super) fn clear(&self) {
-        self.with(BTreeMap::clear);
-    }
-
     /// Asks a node for lines; they arrive at the receiver until it is dropped.
     pub(super) fn ask_logs(
         &self,
@@ -109,19 +105,17 @@ impl Sessions {
         self.with(|open| {
             let session = open.get_mut(&node)?;
             session.commands.as_ref()?.send(ask(request)).ok()?;
-            let (sender, receiver) = mpsc::channel(64);
+            let (sender, receiver) = mpsc::channel(4096);
             session.logs.insert(request, sender);
             Some(receiver)
         })
     }
 
     /// Hands lines to whoever asked; tells the node to stop if nobody wants them any more.
-    async fn deliver(&self, node: NodeId, request: u64, lines: Vec<WireLine>, done: bool) {
+    fn deliver(&self, node: NodeId, request: u64, lines: Vec<WireLine>, done: bool) {
         let sender = self.with(|open| open.get(&node)?.logs.get(&request).cloned());
-        let gone = match sender {
-            Some(sender) => sender.send((lines, done)).await.is_err(),
-            None => true,
-        };
+        // A reader that does not keep up loses its stream; waiting for it would make the node look dead.
+        let gone = sender.is_none_or(|sender| sender.try_send((lines, done)).is_err());
         if gone || done {
             self.with(|open| {
                 let Some(session) = open.get_mut(&node) else { return };
@@ -144,6 +138,10 @@ pub(super) async fn serve(manager: Arc<Manager>, mut connection: Connection, nod
     let Ok(SessionUp::Register { description, addr, data_path_addr }) = connection.recv(SILENCE).await else {
         return;
     };
+    if manager.read(|state| state.was_removed(node) || state.node(node).is_none()) {
+        let _ = connection.send(&SessionDown::Removed).await;
+        return;
+    }
     let (serial, commands) = manager.sessions.open(node);
     let register = Action::RegisterNode { id: node, description, addr, data_path_addr };
     if manager.propose(register).await.is_ok() {
@@ -168,7 +166,7 @@ async fn listen(manager: &Manager, mut reader: FrameReader, (node, serial): (Nod
                 }
             }
             SessionUp::Logs { request, lines, done } => {
-                manager.sessions.deliver(node, request, lines, done).await;
+                manager.sessions.deliver(node, request, lines, done);
             }
         }
     }
@@ -194,6 +192,10 @@ async fn tell(
             let _ = writer.send(&SessionDown::Removed).await;
             return;
         };
+        let down = next.peers.iter().any(|peer| peer.id == node && peer.down);
+        if down && sent.is_some() {
+            return; // it was silent for too long; when it registers again it is ready again
+        }
         if sent.as_ref() != Some(&next) {
             if writer.send(&SessionDown::Assignment(Box::new(next.clone()))).await.is_err() {
                 return;

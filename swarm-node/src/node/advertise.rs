@@ -33,11 +33,11 @@ pub(super) fn resolve(
             let route = netlink.route_to(manager).map_err(|error| internal(&error.to_string()))?;
             match route.and_then(|route| route.src) {
                 Some(addr) => addr,
-                None => only_address(&netlink, &interfaces)?,
+                None => only_address(&interfaces)?,
             }
         }
         ("", None) if !listen.ip().is_unspecified() => listen.ip(),
-        ("", None) => only_address(&netlink, &interfaces)?,
+        ("", None) => only_address(&interfaces)?,
         (addr, _) => named(addr, &interfaces)?,
     };
     let data_path = match split_port(data_path).0 {
@@ -102,8 +102,8 @@ fn named(text: &str, interfaces: &[Interface]) -> Result<IpAddr, Rejection> {
 }
 
 /// The one address of the machine that others can reach.
-fn only_address(netlink: &Netlink, interfaces: &[Interface]) -> Result<IpAddr, Rejection> {
-    let outside = outside_devices(netlink).map_err(|error| internal(&error.to_string()))?;
+fn only_address(interfaces: &[Interface]) -> Result<IpAddr, Rejection> {
+    let outside = outside_devices(interfaces);
     let candidates: Vec<(&str, IpAddr)> = interfaces
         .iter()
         .filter(|interface| outside.contains(interface.name.as_str()))

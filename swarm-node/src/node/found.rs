@@ -1,19 +1,22 @@
 //! Founding and joining a swarm.
 
-use std::net::SocketAddr;
+use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
 use overlay_raft::{MemberId, tokio::Start};
 use swarm_state::{
-    Action, Change, ClusterId, NetworkId, NewNode, NodeId, Rejection, RejectionKind,
+    Action, Change, ClusterId, NetworkId, NewNode, NodeId, Rejection, RejectionKind, State,
     object::{Cluster, GossipKey, JoinTokens, Meta, RootCa as StoredCa},
     spec::{Availability, NodeRole, NodeState},
 };
-use tokio::{sync::broadcast, time::sleep};
+use tokio::{
+    sync::broadcast,
+    time::{sleep, timeout},
+};
 
 use super::{
     TIMEOUT_TEXT,
     advertise::{self, Addresses},
-    member::{Member, internal, seat},
+    member::{Member, internal, listen, seat},
     record::{NodeRecord, forget, identity_dir},
 };
 use crate::{
@@ -21,7 +24,7 @@ use crate::{
     config::{InitRequest, JoinRequest, NodeConfig},
     credentials::{Credentials, parse_addr},
     manager::{
-        MemberContext,
+        Manager, MemberContext,
         wire::{ControlReply, ControlRequest},
     },
     rpc::{
@@ -65,7 +68,8 @@ async fn establish(
     let addr = SocketAddr::new(addresses.advertise, addresses.port).to_string();
     let context = MemberContext { node, addr: addr.clone() }.to_bytes();
     let start = (Start::Bootstrap { context }, changes, Vec::new());
-    let manager = seat(config, &credentials, &record, start).await?;
+    let listener = listen(&credentials, &record).await?;
+    let manager = seat(config, (&credentials, listener), &record, start)?;
     let tokens = JoinTokens {
         worker: JoinToken::generate(root.cert_pem()).to_string(),
         manager: JoinToken::generate(root.cert_pem()).to_string(),
@@ -177,7 +181,13 @@ async fn certificate(
 
 /// Docker's class and text for each way to fail.
 fn refusal(error: JoinError) -> Rejection {
-    if let JoinError::Dial(DialError::Timeout { .. }) = error {
+    let unreachable = |kind| matches!(kind, ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable);
+    let silent = match &error {
+        JoinError::Dial(DialError::Timeout { .. }) => true,
+        JoinError::Dial(DialError::Connect { source, .. }) => unreachable(source.kind()),
+        _ => false,
+    };
+    if silent {
         return Rejection::plain(RejectionKind::Unavailable, TIMEOUT_TEXT);
     }
     if let JoinError::Dial(error) = error {
@@ -200,28 +210,26 @@ async fn enter(
     let mut record = record(&addresses, None, vec![through.to_string()]);
     let mut manager = None;
     if identity.subject().role == CertRole::Manager {
-        let addr = SocketAddr::new(addresses.advertise, addresses.port).to_string();
-        let (raft_id, members) = admitted(&credentials, through, addr.clone()).await?;
-        record.raft_id = Some(raft_id);
-        let seated = seat(config, &credentials, &record, (Start::Join, changes, members)).await?;
-        let node = identity.subject().node_id;
-        let told = seated.propose(Action::SetManager { node, raft_id, addr }).await;
-        if let Err(rejection) = told {
-            seated.stop().await;
-            return Err(rejection);
+        let seated = take_a_seat(config, &credentials, (through, addresses), (&mut record, changes)).await;
+        if seated.is_err() {
+            let node = identity.subject().node_id;
+            let _ = ask(&credentials, through, &ControlRequest::LeaveRaft { node }).await; // no ghost with a vote
         }
-        manager = Some(seated);
+        manager = Some(seated?);
     }
     let member = Member::start(config, credentials, &record, manager);
     let complete = async {
         member.ready().await?;
         if let Some(manager) = &member.manager {
-            let me = member.node_id;
-            while !manager
-                .read(|state| state.node(me).is_some_and(|node| node.status.state == NodeState::Ready))
-            {
-                sleep(std::time::Duration::from_millis(5)).await;
-            }
+            let ready = |state: &State| {
+                state.node(member.node_id).is_some_and(|node| node.status.state == NodeState::Ready)
+            };
+            let there = async {
+                while !manager.read(ready) {
+                    sleep(Duration::from_millis(5)).await;
+                }
+            };
+            let _ = timeout(SEATED, there).await; // the others know it already
         }
         keep(config, &identity, &record)
     };
@@ -232,28 +240,59 @@ async fn enter(
     Ok(member)
 }
 
-/// Becomes a member of the log.
+/// Time for a new manager to have the log.
+const SEATED: Duration = Duration::from_secs(15);
+
+/// Becomes a member of the log. The port is open before the others count this vote.
+async fn take_a_seat(
+    config: &NodeConfig,
+    credentials: &Credentials,
+    (through, addresses): (SocketAddr, Addresses),
+    (record, changes): (&mut NodeRecord, broadcast::Sender<Change>),
+) -> Result<Arc<Manager>, Rejection> {
+    let listener = listen(credentials, record).await?;
+    let addr = SocketAddr::new(addresses.advertise, addresses.port).to_string();
+    let (raft_id, members) = admitted(credentials, through, addr.clone()).await?;
+    record.raft_id = Some(raft_id);
+    let manager = seat(config, (credentials, listener), record, (Start::Join, changes, members))?;
+    let node = credentials.identity.subject().node_id;
+    let told = timeout(SEATED, manager.propose(Action::SetManager { node, raft_id, addr })).await;
+    let silent =
+        || Rejection::plain(RejectionKind::Unavailable, "the other managers cannot reach this node's port");
+    if let Err(rejection) = told.unwrap_or_else(|_| Err(silent())) {
+        manager.stop().await;
+        return Err(rejection);
+    }
+    Ok(manager)
+}
+
 async fn admitted(
     credentials: &Credentials,
     through: SocketAddr,
     addr: String,
 ) -> Result<(u64, Vec<(u64, String)>), Rejection> {
     let node = credentials.identity.subject().node_id;
+    let request = ControlRequest::JoinRaft { node, addr };
     let mut reason = "the managers did not answer".to_owned();
     for _ in 0..20 {
-        let asked = async {
-            let mut connection = credentials.dial(through, &Hello::Control).await.ok()?;
-            connection.send(&ControlRequest::JoinRaft { node, addr: addr.clone() }).await.ok()?;
-            connection.recv::<ControlReply>(std::time::Duration::from_secs(20)).await.ok()
-        };
-        match asked.await {
+        match ask(credentials, through, &request).await {
             Some(ControlReply::Joined { raft_id, members }) => return Ok((raft_id, members)),
             Some(ControlReply::Rejected(rejection)) => reason = rejection.message,
             _ => {}
         }
-        sleep(std::time::Duration::from_millis(250)).await;
+        sleep(Duration::from_millis(250)).await;
     }
     Err(Rejection::rpc(RejectionKind::Unavailable, reason))
+}
+
+async fn ask(
+    credentials: &Credentials,
+    through: SocketAddr,
+    request: &ControlRequest,
+) -> Option<ControlReply> {
+    let mut connection = credentials.dial(through, &Hello::Control).await.ok()?;
+    connection.send(request).await.ok()?;
+    connection.recv::<ControlReply>(Duration::from_secs(20)).await.ok()
 }
 
 fn keep(config: &NodeConfig, identity: &NodeIdentity, record: &NodeRecord) -> Result<(), Rejection> {

@@ -19,7 +19,10 @@ use crate::{
     clock,
     config::NodeConfig,
     credentials::{Credentials, parse_addr},
-    manager::{Manager, Seat, wire::ControlReply, wire::ControlRequest},
+    manager::{
+        Answered, Manager, Seat,
+        wire::{ControlReply, ControlRequest},
+    },
     rpc::Listener,
     security::{NodeIdentity, NodeKey, join, store},
     worker::{Post, Worker},
@@ -39,17 +42,21 @@ pub(super) struct Member {
 /// Time for a new node to be ready.
 const READY: Duration = Duration::from_secs(15);
 
+/// Opens the managers' port.
+pub(super) async fn listen(credentials: &Credentials, record: &NodeRecord) -> Result<Listener, Rejection> {
+    let listener = Listener::bind(record.listen, Arc::clone(&credentials.server)).await;
+    listener.map_err(|error| internal(format!("listen on {}: {error}", record.listen)))
+}
+
 /// Starts the manager's half.
-pub(super) async fn seat(
+pub(super) fn seat(
     config: &NodeConfig,
-    credentials: &Credentials,
+    (credentials, listener): (&Credentials, Listener),
     record: &NodeRecord,
     (start, changes, members): (Start, broadcast::Sender<Change>, Vec<(u64, String)>),
 ) -> Result<Arc<Manager>, Rejection> {
     let raft_id = record.raft_id.and_then(|id| MemberId::new(id).ok());
     let raft_id = raft_id.ok_or_else(|| internal("a manager without a number in the log"))?;
-    let listener = Listener::bind(record.listen, Arc::clone(&credentials.server)).await;
-    let listener = listener.map_err(|error| internal(format!("listen on {}: {error}", record.listen)))?;
     let dir = raft_dir(&config.data_dir);
     std::fs::create_dir_all(&dir).map_err(|error| internal(error.to_string()))?;
     Manager::start(Seat {
@@ -112,7 +119,7 @@ impl Member {
                 sleep(Duration::from_millis(2)).await;
             }
         });
-        there.await.map_err(|_| Rejection::plain(RejectionKind::Unavailable, crate::node::TIMEOUT_TEXT))
+        there.await.map_err(|_| internal(NOT_READY))
     }
 
     pub(super) async fn stop(&self) {
@@ -141,7 +148,9 @@ async fn resign(manager: &Manager) {
     let mut status = manager.raft.status();
     let other = {
         let status = status.borrow();
-        status.voters.iter().copied().find(|voter| *voter != status.id)
+        let there = |voter: &MemberId| status.reachable.get(voter).copied().unwrap_or(true);
+        let mut others = status.voters.iter().copied().filter(|voter| *voter != status.id);
+        others.clone().find(there).or_else(|| others.next())
     };
     let Some(other) = other else { return };
     if manager.is_leader() {
@@ -151,7 +160,7 @@ async fn resign(manager: &Manager) {
     }
     loop {
         let request = ControlRequest::LeaveRaft { node: manager.node };
-        if let Some(ControlReply::Done) = manager.ask_leader(&request).await {
+        if let Answered::Reply(ControlReply::Done) = manager.ask_leader(&request).await {
             return;
         }
         sleep(Duration::from_millis(200)).await;
@@ -191,6 +200,8 @@ async fn renewed(worker: &Worker, identity: &NodeIdentity) -> Option<(NodeIdenti
     }
     None
 }
+
+const NOT_READY: &str = "the managers sent no work or the gossip could not start in time; see the daemon's log for the reason (is the gossip's port in use?)";
 
 pub(super) fn internal(text: impl Into<String>) -> Rejection {
     Rejection::plain(RejectionKind::Internal, text)

@@ -28,7 +28,7 @@ use crate::{
     credentials::Credentials,
     describe,
     manager::{Manager, MemberContext, wire::WireLogOptions},
-    runtime::Stream,
+    runtime::{ProcessRuntime, Stream},
     security::store,
 };
 use member::Member;
@@ -190,7 +190,8 @@ impl Node {
         let manager = match record.raft_id {
             Some(_) => {
                 let start = (Start::Resume, self.inner.changes.clone(), Vec::new());
-                Some(member::seat(config, &credentials, &record, start).await?)
+                let listener = member::listen(&credentials, &record).await?;
+                Some(member::seat(config, (&credentials, listener), &record, start)?)
             }
             None => None,
         };
@@ -274,9 +275,14 @@ impl Node {
     /// # Errors
     /// With Docker's texts: already in a swarm, no such address.
     pub async fn init(&self, request: InitRequest) -> Result<NodeId, Rejection> {
+        let node = self.clone();
+        to_the_end(async move { node.found(&request).await }).await
+    }
+
+    async fn found(&self, request: &InitRequest) -> Result<NodeId, Rejection> {
         let _turn = self.inner.turn.lock().await;
         self.must_be_free()?;
-        let member = found::found(&self.inner.config, &request, self.inner.changes.clone()).await?;
+        let member = found::found(&self.inner.config, request, self.inner.changes.clone()).await?;
         let id = member.node_id;
         self.set(Phase::Active(self.guard(member)));
         Ok(id)
@@ -287,6 +293,11 @@ impl Node {
     /// # Errors
     /// With Docker's texts: wrong token, nobody answers, already in a swarm.
     pub async fn join(&self, request: JoinRequest) -> Result<(), Rejection> {
+        let node = self.clone();
+        to_the_end(async move { node.enter(request).await }).await
+    }
+
+    async fn enter(&self, request: JoinRequest) -> Result<(), Rejection> {
         let _turn = self.inner.turn.lock().await;
         self.must_be_free()?;
         match found::join_swarm(&self.inner.config, &request, self.inner.changes.clone()).await {
@@ -321,13 +332,19 @@ impl Node {
     /// # Errors
     /// With Docker's texts.
     pub async fn leave(&self, force: bool) -> Result<(), Rejection> {
+        let node = self.clone();
+        to_the_end(async move { node.depart(force).await }).await
+    }
+
+    async fn depart(&self, force: bool) -> Result<(), Rejection> {
         if let Phase::Pending(joining) = self.phase() {
             joining.abort(); // it may hold the turn
         }
         let _turn = self.inner.turn.lock().await;
         match self.phase() {
             Phase::Inactive => return Err(Rejection::plain(RejectionKind::Unavailable, NOT_A_MEMBER)),
-            Phase::Pending(_) | Phase::Failed(_) => {}
+            Phase::Pending(_) => {}
+            Phase::Failed(_) => self.sweep().await,
             Phase::Active(member) if member.manager.is_some() && !force => {
                 return Err(Rejection::plain(RejectionKind::Unavailable, manager_must_force(&member)));
             }
@@ -336,6 +353,19 @@ impl Node {
         record::forget(&self.inner.config.data_dir);
         self.set(Phase::Inactive);
         Ok(())
+    }
+
+    /// Ends the tasks and removes the kernel state of a membership that could not be continued.
+    async fn sweep(&self) {
+        let config = &self.inner.config;
+        let tasks = config.data_dir.join("tasks");
+        let runtime = config.runtime.clone().unwrap_or_else(|| Arc::new(ProcessRuntime::new(tasks.clone())));
+        for found in runtime.adopt() {
+            runtime.stop(&found.launch.task, "SIGTERM", Duration::from_secs(2)).await;
+            runtime.remove(&found.launch.task);
+        }
+        let _ = tokio::task::spawn_blocking(crate::dataplane::remove_everything).await;
+        let _ = std::fs::remove_dir_all(tasks);
     }
 
     /// Looks at the cluster's state as of what this manager has applied.
@@ -469,6 +499,14 @@ impl Node {
     fn set(&self, phase: Phase) {
         *self.inner.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
+}
+
+/// Runs to its end even if the one who asked goes away: half a membership is none.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Rejection>> + Send + 'static,
+) -> Result<T, Rejection> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|error| Err(Rejection::plain(RejectionKind::Internal, error.to_string())))
 }
 
 fn manager_must_force(member: &Member) -> String {

@@ -55,6 +55,7 @@ impl NodeRecord {
 /// Forgets a membership: identity, log and record.
 pub(super) fn forget(data_dir: &Path) {
     let _ = std::fs::remove_file(file(data_dir));
+    let _ = std::fs::remove_file(data_dir.join("assignment.json"));
     let _ = std::fs::remove_dir_all(raft_dir(data_dir));
     let _ = crate::security::store::remove(&identity_dir(data_dir));
 }

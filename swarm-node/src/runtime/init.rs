@@ -13,7 +13,10 @@ use std::{
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
-    sys::{prctl, signal::Signal},
+    sys::{
+        prctl,
+        signal::{SigSet, Signal},
+    },
     unistd::sethostname,
 };
 
@@ -37,6 +40,7 @@ pub(super) fn main(args: &[OsString]) -> i32 {
 
 fn become_the_program(dir: &TaskDir) -> Result<Infallible, io::Error> {
     prctl::set_pdeathsig(Signal::SIGKILL)?; // no program without a shim
+    SigSet::empty().thread_set_mask()?; // whatever the daemon blocks, its tasks hear signals
     let launch = dir.launch()?;
     let program = Catalog.resolve(&launch).map_err(|error| io::Error::other(error.to_string()))?;
     sethostname(&launch.hostname)?;

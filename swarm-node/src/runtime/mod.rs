@@ -123,10 +123,13 @@ pub trait TaskRuntime: std::fmt::Debug + Send + Sync + 'static {
     /// Asks the program to end with `signal`, then kills it after `grace`. Resolves when it ended.
     fn stop<'a>(&'a self, task: &'a str, signal: &'a str, grace: Duration) -> BoxFuture<'a, Exit>;
 
+    /// How a task ended that ran before, also before this daemon was started; `None` if it never ran here or still runs.
+    fn ended(&self, task: &str) -> Option<Exit>;
+
     /// Forgets an ended task and deletes its log.
     fn remove(&self, task: &str);
 
-    /// Finds the tasks that an earlier daemon left running, and forgets the ones that ended long ago.
+    /// Finds the tasks that an earlier daemon left running.
     fn adopt(&self) -> Vec<Adopted>;
 
     /// Reads the task's output from the beginning.

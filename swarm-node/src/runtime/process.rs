@@ -67,6 +67,12 @@ impl ProcessRuntime {
                 }
                 let alive = dir.processes().is_ok_and(|p| is_same(p.shim, p.shim_started));
                 if !alive {
+                    // With another user the program does not die with its shim by itself.
+                    if let Ok(processes) = dir.processes()
+                        && is_same(processes.init, processes.init_started)
+                    {
+                        let _ = kill(pid(processes.init), Signal::SIGKILL);
+                    }
                     break dir.exit().unwrap_or(Exit { code: 137 }); // the shim was killed, and its program with it
                 }
                 sleep(POLL).await;
@@ -126,7 +132,7 @@ impl ProcessRuntime {
         }
     }
 
-    async fn ended(&self, task: &str) -> Exit {
+    async fn exit_of(&self, task: &str) -> Exit {
         let Some(mut ended) = self.watch(task) else {
             return self.dir(task).exit().unwrap_or(Exit { code: 137 });
         };
@@ -149,19 +155,23 @@ impl TaskRuntime for ProcessRuntime {
     }
 
     fn wait<'a>(&'a self, task: &'a str) -> BoxFuture<'a, Exit> {
-        self.ended(task).boxed()
+        self.exit_of(task).boxed()
     }
 
     fn stop<'a>(&'a self, task: &'a str, signal: &'a str, grace: Duration) -> BoxFuture<'a, Exit> {
         async move {
             self.signal(task, parse_signal(signal));
-            if let Ok(exit) = timeout(grace, self.ended(task)).await {
+            if let Ok(exit) = timeout(grace, self.exit_of(task)).await {
                 return exit;
             }
             self.signal(task, Signal::SIGKILL);
-            self.ended(task).await
+            self.exit_of(task).await
         }
         .boxed()
+    }
+
+    fn ended(&self, task: &str) -> Option<Exit> {
+        self.dir(task).exit()
     }
 
     fn remove(&self, task: &str) {

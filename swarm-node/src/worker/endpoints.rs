@@ -13,7 +13,11 @@ use overlay_core::MacAddr;
 use overlay_gossip::{Record, tokio::Agent};
 use overlay_lb::{Endpoint, Phase, Protocol, PublishedPort, View};
 use serde::{Deserialize, Serialize};
-use swarm_state::{AssignedTask, Assignment, NetworkId, spec::PublishMode};
+use swarm_state::{
+    AssignedNetwork, AssignedTask, Assignment, NetworkId, ServiceId,
+    object::Attachment,
+    spec::{PortConfig, PublishMode},
+};
 
 use crate::dataplane::scene::RemoteEndpoint;
 
@@ -21,20 +25,18 @@ use crate::dataplane::scene::RemoteEndpoint;
 pub(crate) const TABLE: &str = "endpoints";
 
 /// What the owner says about its task in one network; the key is the task's id.
+///
+/// Only what the owner alone knows. Virtual IPs, published ports and tunnel ends are the managers' word and come from the
+/// assignment: a node that lies in its records can harm its own tasks only.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct EndpointRecord {
-    service_id: String,
+    service_id: ServiceId,
     service: String,
     task: String,
     addresses: Vec<IpNet>,
     mac: MacAddr,
-    vtep: IpAddr,
-    #[serde(default)]
-    vips: Vec<IpAddr>,
     #[serde(default)]
     aliases: Vec<String>,
-    #[serde(default)]
-    ports: Vec<PublishedPort>,
 }
 
 impl EndpointRecord {
@@ -44,34 +46,22 @@ impl EndpointRecord {
 }
 
 /// The records that a node publishes for a task, one per network.
-pub(crate) fn records(
-    task: &AssignedTask,
-    assignment: &Assignment,
-    vtep: IpAddr,
-) -> Vec<(NetworkId, EndpointRecord)> {
-    let service = assignment.services.iter().find(|service| service.id == task.task.service_id);
-    let record = |attachment: &swarm_state::object::Attachment| {
-        let network = attachment.network_id;
-        let ingress = assignment.networks.iter().any(|n| n.id == network && n.ingress);
-        let vips = service.iter().flat_map(|service| &service.virtual_ips);
-        let ports = service.iter().filter(|_| ingress).flat_map(|service| &service.ports);
+pub(crate) fn records(task: &AssignedTask) -> Vec<(NetworkId, EndpointRecord)> {
+    let record = |attachment: &Attachment| {
         let record = EndpointRecord {
-            service_id: task.task.service_id.to_string(),
+            service_id: task.task.service_id,
             service: task.service_name.clone(),
             task: task.task.container_name(),
             addresses: attachment.addresses.clone(),
             mac: attachment.mac,
-            vtep,
-            vips: vips.filter(|vip| vip.network == network).map(|vip| vip.addr.addr()).collect(),
             aliases: attachment.aliases.clone(),
-            ports: ports.filter_map(published).collect(),
         };
-        (network, record)
+        (attachment.network_id, record)
     };
     task.task.networks.iter().map(record).collect()
 }
 
-fn published(port: &swarm_state::spec::PortConfig) -> Option<PublishedPort> {
+fn published(port: &PortConfig) -> Option<PublishedPort> {
     if port.mode() != PublishMode::Ingress {
         return None;
     }
@@ -88,42 +78,65 @@ pub(crate) struct Tables {
     pub(crate) remote: BTreeMap<NetworkId, BTreeSet<RemoteEndpoint>>,
 }
 
-/// Reads the tables of these networks.
+/// Reads the tables of these networks. Records of nodes that the managers do not know, and addresses outside of the network,
+/// are not there.
 pub(crate) fn read(agent: &Agent, assignment: &Assignment) -> Tables {
     let mut tables = Tables::default();
+    let vteps: BTreeMap<&str, IpAddr> = assignment
+        .peers
+        .iter()
+        .filter_map(|peer| Some((peer.id.as_str(), peer.data_path_addr.or(peer.addr)?)))
+        .collect();
     for network in &assignment.networks {
         let Ok(id) = overlay_gossip::NetworkId::new(network.id.as_str()) else { continue };
         let records = agent.records(&id, TABLE);
         let decoded: Vec<(&Record, EndpointRecord)> = records
             .iter()
-            .filter_map(|record| Some((record, serde_json::from_slice(&record.value).ok()?)))
+            .filter(|record| vteps.contains_key(record.owner.as_str()))
+            .filter_map(|record| {
+                Some((record, plausible(serde_json::from_slice(&record.value).ok()?, network)?))
+            })
             .collect();
-        let me = assignment.node.to_string();
-        let elsewhere = decoded.iter().filter(|(record, _)| record.owner.as_str() != me);
-        tables.remote.insert(network.id, elsewhere.flat_map(|(_, value)| remote(value)).collect());
+        let elsewhere =
+            decoded.iter().filter(|(record, _)| record.owner.as_str() != assignment.node.as_str());
+        let remote =
+            elsewhere.filter_map(|(record, value)| Some(remote(value, *vteps.get(record.owner.as_str())?)));
+        tables.remote.insert(network.id, remote.flatten().collect());
         let usable = decoded.into_iter().filter(|(record, _)| !record.suspended);
-        let view = View::new(usable.map(|(record, value)| endpoint(record, value)));
-        tables.views.insert(network.id, Arc::new(view.named(network.name.clone())));
+        let endpoints = usable.map(|(record, value)| endpoint(record, value, (assignment, network)));
+        tables.views.insert(network.id, Arc::new(View::new(endpoints).named(network.name.clone())));
     }
     tables
 }
 
-fn remote(value: &EndpointRecord) -> impl Iterator<Item = RemoteEndpoint> {
-    let (mac, vtep) = (value.mac, value.vtep);
+fn plausible(value: EndpointRecord, network: &AssignedNetwork) -> Option<EndpointRecord> {
+    let inside = |address: &IpNet| network.subnets.iter().any(|subnet| subnet.net.contains(&address.addr()));
+    value.addresses.iter().all(inside).then_some(value)
+}
+
+fn remote(value: &EndpointRecord, vtep: IpAddr) -> impl Iterator<Item = RemoteEndpoint> {
+    let mac = value.mac;
     value.addresses.iter().map(move |address| RemoteEndpoint { ip: address.addr(), mac, vtep })
 }
 
-fn endpoint(record: &Record, value: EndpointRecord) -> Endpoint {
+fn endpoint(
+    record: &Record,
+    value: EndpointRecord,
+    (assignment, network): (&Assignment, &AssignedNetwork),
+) -> Endpoint {
+    let service = assignment.services.iter().find(|service| service.id == value.service_id);
+    let vips = service.iter().flat_map(|service| &service.virtual_ips);
+    let ports = service.iter().filter(|_| network.ingress).flat_map(|service| &service.ports);
     Endpoint {
         id: record.key.clone(),
-        service_id: value.service_id,
-        service_name: value.service,
+        service_id: value.service_id.to_string(),
+        service_name: service.map_or(value.service, |service| service.name.clone()),
         task_name: value.task,
         node: record.owner.to_string(),
         addresses: value.addresses.iter().map(IpNet::addr).collect(),
-        vips: value.vips,
+        vips: vips.filter(|vip| vip.network == network.id).map(|vip| vip.addr.addr()).collect(),
         aliases: value.aliases,
-        ports: value.ports,
+        ports: ports.filter_map(published).collect(),
         phase: match record.phase {
             overlay_gossip::Phase::Starting => Phase::Starting,
             overlay_gossip::Phase::Ready => Phase::Ready,

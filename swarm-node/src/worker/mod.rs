@@ -15,7 +15,7 @@ use std::{
 };
 
 use overlay_gossip::{NodeName, Profile, tokio::Agent};
-use overlay_linux::{link::Netlink, netns::NetNs};
+use overlay_linux::netns::NetNs;
 use swarm_state::{Assignment, TaskId, object::TaskStatus};
 use tokio::{
     sync::{Notify, mpsc::UnboundedReceiver, watch},
@@ -89,6 +89,9 @@ impl Worker {
         });
         let saved = std::fs::read(assignment_file(&post.config));
         let saved: Option<Assignment> = saved.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        // What another membership left is not ours.
+        let me = post.credentials.identity.subject().node_id;
+        let saved = saved.filter(|saved| saved.node == me);
         let mut managers = post.managers.clone();
         managers.extend(saved.iter().flat_map(|saved| saved.managers.iter().map(|(_, addr)| addr.clone())));
         let fresh = saved.is_none();
@@ -111,7 +114,10 @@ impl Worker {
         });
         let adopted = runner::adopt(&worker);
         let looking = Arc::downgrade(&worker);
-        let scene = move || looking.upgrade().map(|worker| view::scene(&worker)).unwrap_or_default();
+        let scene = move || match looking.upgrade() {
+            Some(worker) => view::scene(&worker),
+            None => Err("the worker has ended".to_owned()),
+        };
         let audit = worker.post.config.audit_interval;
         let _ = worker.plane.set(Plane::start(
             scene,
@@ -299,9 +305,4 @@ const EXCHANGE: std::time::Duration = std::time::Duration::from_millis(300);
 /// The name servers of the host, for names that are not ours.
 pub(crate) fn upstreams(config: &NodeConfig) -> Vec<IpAddr> {
     config.upstream_dns.clone().unwrap_or_else(dns::host_resolvers)
-}
-
-/// Opens netlink in the node's namespace.
-pub(crate) fn netlink() -> std::io::Result<Netlink> {
-    Netlink::open()
 }

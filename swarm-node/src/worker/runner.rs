@@ -55,7 +55,7 @@ pub(super) async fn run(worker: Arc<Worker>, mut adopted: BTreeMap<TaskId, Adopt
                 } else if !worker.statuses.borrow().contains_key(&id) {
                     let (sender, receiver) = watch::channel(Some(assigned.clone()));
                     tasks.insert(id, sender);
-                    let life = Life { worker: Arc::clone(&worker), id, assigned: receiver };
+                    let life = Life { worker: Arc::clone(&worker), id, assigned: receiver, names: None };
                     lives.spawn(life.run(adopted.remove(&id)));
                 }
             }
@@ -63,7 +63,10 @@ pub(super) async fn run(worker: Arc<Worker>, mut adopted: BTreeMap<TaskId, Adopt
             for (id, found) in std::mem::take(&mut adopted) {
                 let (sender, receiver) = watch::channel(None);
                 tasks.insert(id, sender);
-                lives.spawn(Life { worker: Arc::clone(&worker), id, assigned: receiver }.run(Some(found)));
+                lives.spawn(
+                    Life { worker: Arc::clone(&worker), id, assigned: receiver, names: None }
+                        .run(Some(found)),
+                );
             }
             let is_assigned = |id: &TaskId| assignment.tasks.iter().any(|assigned| assigned.task.id == *id);
             for known in tasks.iter().filter(|(id, _)| !is_assigned(id)).map(|(_, sender)| sender) {
@@ -100,6 +103,8 @@ struct Life {
     worker: Arc<Worker>,
     id: TaskId,
     assigned: watch::Receiver<Option<AssignedTask>>,
+    /// The name server inside of the task; ends with this.
+    names: Option<JoinSet<()>>,
 }
 
 impl Life {
@@ -123,11 +128,17 @@ impl Life {
     /// Prepares and starts; `Err` is the status with which the task ended.
     async fn begin(&mut self) -> Result<(Attached, Running), TaskStatus> {
         let Some(assigned) = self.assigned.borrow().clone() else { return Err(stopped("shutdown")) };
-        self.report(TaskState::Preparing, "preparing");
+        if let Some(exit) = self.worker.runtime.ended(self.id.as_str()) {
+            return Err(outcome(exit, false)); // while there was no daemon
+        }
+        if assigned.task.status.state >= TaskState::Starting {
+            return Err(status(TaskState::Failed, "started", "the node restarted".to_owned()));
+        }
         let rejected = |err: String| status(TaskState::Rejected, "preparing", err);
         if let Some(reason) = unmet::unmet(&assigned.task.spec) {
             return Err(rejected(reason));
         }
+        self.report(TaskState::Preparing, "preparing");
         let mut launch = self.launch(&assigned);
         self.worker.runtime.prepare(&launch).map_err(|error| rejected(error.to_string()))?;
         let netns = NetNs::create().map_err(|error| rejected(format!("network namespace: {error}")))?;
@@ -146,6 +157,7 @@ impl Life {
         }
         self.report(TaskState::Starting, "starting");
         let _ = self.publish(&assigned, Phase::Starting);
+        self.names = Some(dns::serve(&self.worker, self.id, &place.netns));
         let running = self.worker.runtime.start(&launch, &place.netns).await;
         running.map(|running| (place, running)).map_err(|error| {
             self.withdraw(&assigned);
@@ -155,7 +167,9 @@ impl Life {
 
     /// A running task, until it ends by itself or should.
     async fn live(&mut self, place: &Attached, running: Running) -> TaskStatus {
-        let names = dns::serve(&self.worker, self.id, &place.netns);
+        if self.names.is_none() {
+            self.names = Some(dns::serve(&self.worker, self.id, &place.netns));
+        }
         let container = |exit_code| {
             Some(ContainerStatus { id: running.container_id.clone(), pid: running.pid, exit_code })
         };
@@ -188,13 +202,7 @@ impl Life {
         if let Some(last) = &last {
             self.withdraw(last);
         }
-        names.abort();
-        let (state, message, err) = match exit.code {
-            _ if asked => (TaskState::Shutdown, "shutdown", String::new()),
-            0 => (TaskState::Complete, "finished", String::new()),
-            code => (TaskState::Failed, "started", format!("task: non-zero exit ({code})")),
-        };
-        TaskStatus { container: container(exit.code), ..status(state, message, err) }
+        TaskStatus { container: container(exit.code), ..outcome(exit, asked) }
     }
 
     async fn stop(&self, last: Option<&AssignedTask>) -> Exit {
@@ -215,8 +223,7 @@ impl Life {
     /// Writes the task's records; `None` if it is in no network that others see.
     fn publish(&self, assigned: &AssignedTask, phase: Phase) -> Option<()> {
         let agent = self.worker.gossip.get()?;
-        let assignment = self.worker.assignment.borrow().clone()?;
-        let records = endpoints::records(assigned, &assignment, self.worker.post.data_path_addr);
+        let records = endpoints::records(assigned);
         if records.is_empty() {
             return None;
         }
@@ -270,6 +277,15 @@ fn own_addresses(assigned: &AssignedTask, assignment: Option<&Assignment>) -> Ve
 
 fn desired(assigned: Option<&AssignedTask>) -> TaskState {
     assigned.map_or(TaskState::Remove, |assigned| assigned.task.desired_state)
+}
+
+/// What a program's end means for its task.
+fn outcome(exit: Exit, asked: bool) -> TaskStatus {
+    match exit.code {
+        _ if asked => stopped("shutdown"),
+        0 => status(TaskState::Complete, "finished", String::new()),
+        code => status(TaskState::Failed, "started", format!("task: non-zero exit ({code})")),
+    }
 }
 
 fn stopped(message: &str) -> TaskStatus {

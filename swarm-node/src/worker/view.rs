@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use overlay_gossip::{Key, NetworkId, tokio::Agent};
 use overlay_lb::{Protocol, VipPlan};
+use overlay_linux::link::Netlink;
 use swarm_state::{
     AssignedTask, Assignment, TaskId,
     spec::{PortConfig, PublishMode},
@@ -47,8 +48,11 @@ pub(super) fn follow(agent: &Agent, assignment: &Assignment, joined: &mut BTreeS
 }
 
 /// What the kernel should carry now.
-pub(super) fn scene(worker: &Worker) -> Scene {
-    let Some(assignment) = worker.assignment.borrow().clone() else { return Scene::default() };
+///
+/// # Errors
+/// The host could not be looked at; nothing may follow from that.
+pub(super) fn scene(worker: &Worker) -> Result<Scene, String> {
+    let Some(assignment) = worker.assignment.borrow().clone() else { return Ok(Scene::default()) };
     let tables = worker.tables.borrow().clone();
     let attached = worker.attached();
     let me = assignment.node.to_string();
@@ -62,25 +66,28 @@ pub(super) fn scene(worker: &Worker) -> Scene {
         let scene = task_scene(worker, &assignment, (*id, place));
         (id.to_string(), scene)
     });
-    Scene {
+    Ok(Scene {
         node: me,
-        underlay: underlay(worker, &assignment),
+        underlay: Some(underlay(worker, &assignment)?),
         fabric: ingress.and_then(|network| fabric(worker, &assignment, network)),
         overlays: overlays.collect(),
         tasks: tasks.collect(),
         mesh: mesh.unwrap_or_default(),
         ..Scene::default()
-    }
+    })
 }
 
-fn underlay(worker: &Worker, assignment: &Assignment) -> Option<Underlay> {
+fn underlay(worker: &Worker, assignment: &Assignment) -> Result<Underlay, String> {
     let addr = worker.post.data_path_addr;
-    let netlink = super::netlink().ok()?;
-    let interfaces = netlink.interfaces().ok()?;
+    let netlink = Netlink::open().map_err(|error| format!("netlink: {error}"))?;
+    let interfaces = netlink.interfaces().map_err(|error| error.to_string())?;
     let own = interfaces.iter().find(|interface| interface.addresses.iter().any(|net| net.addr() == addr));
     let mtu = own.map_or(1500, |interface| u16::try_from(interface.mtu).unwrap_or(u16::MAX));
-    let devices = outside_devices(&netlink).unwrap_or_default();
-    Some(Underlay { addr, mtu, devices, port: assignment.data_path_port })
+    let devices = outside_devices(&interfaces);
+    let outside = interfaces.iter().filter(|interface| devices.contains(interface.name.as_str()));
+    let addresses =
+        outside.flat_map(|interface| interface.addresses.iter().map(ipnet::IpNet::addr)).collect();
+    Ok(Underlay { addr, mtu, devices, addresses, port: assignment.data_path_port })
 }
 
 fn fabric(
@@ -123,7 +130,8 @@ fn task_scene(worker: &Worker, assignment: &Assignment, (id, place): (TaskId, &A
     let attached_to = |network: &&swarm_state::AssignedNetwork| {
         task.is_some_and(|assigned| assigned.task.attachment(network.id).is_some())
     };
-    let mut networks = assignment.networks.iter().filter(attached_to).peekable();
+    let mut networks =
+        assignment.networks.iter().filter(attached_to).filter(|network| !network.ingress).peekable();
     TaskScene {
         netns: place.netns.clone(),
         gateway_addr: place.gateway_addr,

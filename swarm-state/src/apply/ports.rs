@@ -22,6 +22,12 @@ impl State {
                     "EndpointSpec: port published with ingress mode can't be used with dnsrr mode".to_owned(),
                 );
             }
+            if let Some(use_of) = self.reserved(port) {
+                return invalid(format!(
+                    "port '{}' is needed by the swarm itself for {use_of}; publish another one",
+                    port.published_port
+                ));
+            }
             if port.published_port != 0 && !seen.insert((port.protocol(), port.published_port)) {
                 return invalid("EndpointSpec: duplicate published ports provided".to_owned());
             }
@@ -37,6 +43,17 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// What a port is for that no service may take: the cluster would cut itself off.
+    fn reserved(&self, port: &PortConfig) -> Option<&'static str> {
+        let data_path = self.cluster.as_ref().map_or(4789, |cluster| cluster.data_path_port);
+        match (port.protocol(), port.published_port) {
+            (Protocol::Tcp, 2377) => Some("its managers"),
+            (Protocol::Tcp | Protocol::Udp, 7946) => Some("the gossip of its nodes"),
+            (Protocol::Udp, port) if port == data_path => Some("VXLAN"),
+            _ => None,
+        }
     }
 
     /// The service that has the port already. Two services may both open a port on the nodes of their tasks.

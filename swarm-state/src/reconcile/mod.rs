@@ -55,6 +55,7 @@ pub fn next_deadline(state: &State, now: Timestamp) -> Option<Timestamp> {
     let groups = Groups::of(state);
     let mut deadlines = Vec::new();
     for group in groups.iter() {
+        restart::deadlines(group, &mut deadlines);
         start::deadlines(group, &mut deadlines);
         update::deadlines(state, group, &mut deadlines);
     }

@@ -16,7 +16,7 @@ pub(super) fn plan(
     for (place, tasks) in &group.places {
         for task in tasks.iter().filter(|task| task.is_wanted()) {
             let lost = is_lost(state, group.service, task);
-            if !lost && !task.has_ended() {
+            if !lost && !is_over(task, now) {
                 continue;
             }
             ops.push(TaskOp::SetDesired { task: task.id, state: TaskState::Shutdown });
@@ -29,6 +29,19 @@ pub(super) fn plan(
             ops.push(replacement(group.service, *place, ids(), now.plus(delay), now));
         }
     }
+}
+
+/// Whether the task has ended and the delay before it is over. One that fails while it is being prepared, because its image is
+/// unknown, say, would otherwise be replaced at once, again and again.
+fn is_over(task: &Task, now: Timestamp) -> bool {
+    task.has_ended() && now >= task.not_before
+}
+
+/// The moments at which tasks that have failed early are replaced.
+pub(super) fn deadlines(group: &Group<'_>, deadlines: &mut Vec<Timestamp>) {
+    deadlines.extend(
+        group.tasks().filter(|task| task.is_wanted() && task.has_ended()).map(|task| task.not_before),
+    );
 }
 
 /// Whether the restart policy wants another run after `dead`, the last one of a place.
