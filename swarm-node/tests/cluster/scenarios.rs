@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use serde_json::json;
 
-use crate::world::{CLIENT, World, get, until};
+use swarm_state::State;
+
+use crate::world::{CLIENT, World, get, get_within, until};
 
 pub const ALL: &[(&str, fn())] = &[
     ("published_port_is_served_on_every_node_with_the_clients_address", published_port),
@@ -13,6 +15,10 @@ pub const ALL: &[(&str, fn())] = &[
     ("daemon_restart_keeps_tasks_flows_and_cluster", daemon_restart),
     ("three_managers_survive_the_loss_of_the_leader", leader_loss),
     ("a_killed_task_is_replaced", killed_task),
+    ("leaving_leaves_nothing_behind_and_a_new_swarm_can_begin", leave),
+    ("tasks_are_closed_to_the_outside_but_for_published_ports", closed),
+    ("an_unknown_image_is_refused_slowly_and_ports_of_the_swarm_at_once", refusals),
+    ("a_program_that_ended_without_a_daemon_has_ended", ended_meanwhile),
 ];
 
 const SOON: Duration = Duration::from_secs(10);
@@ -163,7 +169,7 @@ fn daemon_restart() {
         }
         world.restart_daemon(machine);
         until("the node is back", SOON, || {
-            let up = |state: &swarm_state::State| state.nodes().values().all(|node| !node.loses_tasks());
+            let up = |state: &State| state.nodes().values().all(|node| !node.loses_tasks());
             world.machines[0].node.read(up).unwrap_or(false)
         });
         for _ in 0..20 {
@@ -214,7 +220,7 @@ fn killed_task() {
     let service = world.service(hello(1));
     until("the task runs", SOON, || world.running(0, service) == 1);
     world.kill_tasks(0);
-    let failed = |state: &swarm_state::State| {
+    let failed = |state: &State| {
         state.tasks_of(service).any(|task| task.status.state == swarm_state::object::TaskState::Failed)
     };
     let noticed = until("the failure is known", SOON, || world.read(0, failed));
@@ -222,6 +228,88 @@ fn killed_task() {
     println!("failure known after {noticed:?}, replaced {replaced:?} later (restart delay 5 s)");
     let target = SocketAddr::new(world.machines[0].addr, 8080);
     until("the port answers", SOON, || get(&world.client, target).is_ok());
+}
+
+fn leave() {
+    let mut world = three_nodes();
+    let service = world.service(hello(3));
+    until("three tasks run", SOON, || world.running(0, service) == 3);
+    let id = world.machines[1].node.local().node_id.unwrap();
+    world.leave(1);
+    let down = |state: &State| state.node(id).unwrap().loses_tasks();
+    let took = until("the manager knows", SOON, || world.read(0, down));
+    println!("a leave is known after {took:?}");
+    for machine in [1, 2, 0] {
+        if machine != 1 {
+            world.leave(machine);
+        }
+        assert_eq!(world.links(machine), ["eth1", "lo"], "links of {machine}");
+        assert_eq!(world.tables(machine), "", "tables of {machine}");
+        assert!(world.shims(machine).is_empty(), "tasks of {machine}");
+    }
+    world.init();
+    world.join(1, false);
+    let again = world.service(hello(1));
+    until("a new swarm works", SOON, || world.running(0, again) == 1);
+    world.power_off(1);
+}
+
+fn closed() {
+    let world = World::new(1);
+    world.init();
+    let service = world.service(hello(1));
+    until("the task runs", SOON, || world.running(0, service) == 1);
+    let published = SocketAddr::new(world.machines[0].addr, 8080);
+    until("the port answers", SOON, || get(&world.client, published).is_ok());
+    let task = get(&world.client, published).unwrap()["address"].as_str().unwrap().parse().unwrap();
+    world.route_from_client("172.18.0.0/16", world.machines[0].addr);
+    let direct = get_within(&world.client, SocketAddr::new(task, 8080), Duration::from_secs(1));
+    assert!(direct.is_err(), "{direct:?}");
+}
+
+fn refusals() {
+    let world = World::new(1);
+    world.init();
+    let mut spec = hello(1);
+    spec["TaskTemplate"]["ContainerSpec"]["Image"] = "nosuch/image:latest".into();
+    let service = world.service(spec);
+    let error = |state: &State| {
+        let tasks = state.tasks_of(service);
+        tasks.filter(|task| task.status.err == "No such image: nosuch/image:latest").count()
+    };
+    until("the reason is told", SOON, || world.read(0, error) > 0);
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(world.read(0, error) <= 2, "not again and again: {}", world.read(0, error));
+    let mut greedy = hello(1);
+    greedy["Name"] = "greedy".into();
+    greedy["EndpointSpec"]["Ports"][0]["PublishedPort"] = 2377.into();
+    let spec = Box::new(serde_json::from_value(greedy).unwrap());
+    let id = swarm_state::ServiceId::from_random(crate::world::unique());
+    let refused = world.propose(0, swarm_state::Action::CreateService { id, spec }).unwrap_err();
+    assert!(refused.contains("port '2377' is needed by the swarm itself"), "{refused}");
+}
+
+fn ended_meanwhile() {
+    let mut world = World::new(1);
+    world.init();
+    let service = world.service(json!({
+        "Name": "once",
+        "TaskTemplate": {
+            "ContainerSpec": {"Image": "host:///bin/sh", "Args": ["-c", "sleep 1; exit 3"]},
+            "RestartPolicy": {"Condition": "none"},
+        },
+        "Mode": {"Replicated": {"Replicas": 1}},
+    }));
+    until("the task runs", SOON, || world.running(0, service) == 1);
+    world.crash_daemon(0);
+    std::thread::sleep(Duration::from_millis(1500));
+    world.restart_daemon(0);
+    let code = |state: &State| {
+        let task = state.tasks_of(service).next()?;
+        task.has_ended().then(|| task.status.err.clone())
+    };
+    until("its end is known", SOON, || world.read(0, code).is_some());
+    assert_eq!(world.read(0, code).unwrap(), "task: non-zero exit (3)");
 }
 
 /// Asks the task's name server for addresses.

@@ -10,7 +10,7 @@ use std::{
 
 use nix::sched::{CloneFlags, setns};
 use overlay_linux::{
-    link::{Desired, Link, LinkName, Netlink, Peer, Scope},
+    link::{Desired, Link, LinkName, Netlink, Peer, Route, Scope},
     netns::NetNs,
 };
 use swarm_node::{InitRequest, JoinRequest, Node, NodeConfig};
@@ -93,6 +93,38 @@ impl World {
         let request =
             JoinRequest { remote_addrs: vec!["192.168.99.100:2377".into()], token, ..JoinRequest::default() };
         self.run(machine, async move { node.join(request).await }).unwrap();
+    }
+
+    /// The machine leaves its swarm.
+    pub fn leave(&self, machine: usize) {
+        let node = self.machines[machine].node.clone();
+        self.run(machine, async move { node.leave(true).await }).unwrap();
+    }
+
+    /// Names of a machine's interfaces.
+    pub fn links(&self, machine: usize) -> Vec<String> {
+        let netlink = Netlink::open_in(&self.machines[machine].netns).unwrap();
+        let mut names: Vec<String> =
+            netlink.interfaces().unwrap().into_iter().map(|interface| interface.name.to_string()).collect();
+        names.sort();
+        names
+    }
+
+    /// What `nft` lists in a machine; empty where there is no `nft`.
+    pub fn tables(&self, machine: usize) -> String {
+        let list = || std::process::Command::new("nft").args(["list", "ruleset"]).output();
+        let listed = self.machines[machine].netns.run(list).unwrap();
+        listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    }
+
+    /// The client sends packets for a network to a machine.
+    pub fn route_from_client(&self, network: &str, via: IpAddr) {
+        let mut desired = Desired::default();
+        desired.links.insert(name("eth1"), Link::existing());
+        desired.routes.insert(Route::via(network.parse().unwrap(), via));
+        let report =
+            Netlink::open_in(&self.client).unwrap().converge(&Scope::links(["none"]), &desired).unwrap();
+        assert!(report.is_clean(), "{report}");
     }
 
     pub fn read<T>(&self, machine: usize, look: impl FnOnce(&State) -> T) -> T {
@@ -234,9 +266,13 @@ pub fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) -> Du
 
 /// One request on a new connection: the answer's object.
 pub fn get(from: &NetNs, to: SocketAddr) -> std::io::Result<serde_json::Value> {
+    get_within(from, to, Duration::from_secs(5))
+}
+
+pub fn get_within(from: &NetNs, to: SocketAddr, limit: Duration) -> std::io::Result<serde_json::Value> {
     from.run(|| {
-        let mut socket = std::net::TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
-        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let mut socket = std::net::TcpStream::connect_timeout(&to, limit)?;
+        socket.set_read_timeout(Some(limit))?;
         socket.write_all(b"GET /json HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer)?;
