@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use overlay_linux::link::{Desired, Link, LinkName, Netlink, Peer, Scope};
 use overlay_linux::netns::NetNs;
 use swarm_node::{Node, NodeConfig};
@@ -19,7 +21,7 @@ use tokio::runtime::Runtime;
 pub struct Machine {
     socket: PathBuf,
     runtime: Option<Runtime>,
-    _dir: TempDir,
+    dir: TempDir,
     /// Lives as long as somebody has it; so do the cables.
     _segment: Arc<NetNs>,
 }
@@ -68,7 +70,7 @@ impl Machine {
             tokio::spawn(swarm_docker::serve(node, listener, std::future::pending()));
         });
         runtime.block_on(started).unwrap();
-        Self { socket, runtime: Some(runtime), _dir: dir, _segment: segment }
+        Self { socket, runtime: Some(runtime), dir, _segment: segment }
     }
 
     /// Runs `docker`; the line is split at spaces, and a tilde is one.
@@ -139,9 +141,19 @@ impl Machine {
 }
 
 impl Drop for Machine {
+    /// Pulls the plug: the daemon never says a word again, its tasks are killed.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
+        }
+        let Ok(tasks) = std::fs::read_dir(self.dir.path().join("data/tasks")) else { return };
+        for task in tasks.flatten() {
+            let Ok(text) = std::fs::read(task.path().join("processes.json")) else { continue };
+            let processes: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+            let shim = processes["shim"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+            if let Some(shim) = shim.filter(|pid| *pid > 1) {
+                let _ = kill(Pid::from_raw(shim), Signal::SIGKILL); // it takes the task with it
+            }
         }
     }
 }
