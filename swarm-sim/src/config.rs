@@ -105,7 +105,13 @@ impl Link {
 
     /// A local network with all kinds of trouble.
     pub const fn rough() -> Self {
-        Self { jitter: Duration::from_millis(5), loss: 0.1, duplication: 0.05, reordering: 0.1, ..Self::calm() }
+        Self {
+            jitter: Duration::from_millis(5),
+            loss: 0.1,
+            duplication: 0.05,
+            reordering: 0.1,
+            ..Self::calm()
+        }
     }
 }
 

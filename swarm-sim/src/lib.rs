@@ -46,3 +46,7 @@ pub use machine::Machine;
 pub use trace::Trace;
 pub use trouble::Trouble;
 pub use world::{Failure, Ticket, World};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct ReadMe;

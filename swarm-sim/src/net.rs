@@ -44,7 +44,11 @@ impl Net {
         }
         let copies = if self.hits(self.link.duplication) { 2 } else { 1 };
         let arrival = |net: &mut Self| {
-            let late = if net.hits(net.link.reordering) { net.up_to(Duration::from_millis(30)) } else { Duration::ZERO };
+            let late = if net.hits(net.link.reordering) {
+                net.up_to(Duration::from_millis(30))
+            } else {
+                Duration::ZERO
+            };
             now + net.delay(from, to) + late
         };
         (0..copies).map(|_| arrival(self)).collect()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use overlay_gossip::{Membership, MemberState, NetworkId, Profile};
+use overlay_gossip::{MemberState, Membership, NetworkId, Profile};
 use rand::Rng;
 use rand::rngs::StdRng;
 use swarm_state::NodeId;
@@ -134,18 +134,21 @@ impl Parts {
             config.boot = self.boot;
             Membership::new(config, now, self.seed)
         });
-        let up: BTreeSet<&str> =
-            gossip.members().filter(|member| member.state.is_up()).map(|member| member.name.as_str()).collect();
+        let up: BTreeSet<&str> = gossip
+            .members()
+            .filter(|member| member.state.is_up())
+            .map(|member| member.name.as_str())
+            .collect();
         let others = assignment.peers.iter().filter(|peer| !peer.down && peer.id != me.node_id());
         let missing = others.filter(|peer| !up.contains(peer.id.as_str()));
-        let addrs: Vec<SocketAddr> = missing
-            .filter_map(|peer| Some(Machine::of_ip(peer.addr?)?.gossip_addr()))
-            .collect();
+        let addrs: Vec<SocketAddr> =
+            missing.filter_map(|peer| Some(Machine::of_ip(peer.addr?)?.gossip_addr())).collect();
         for addr in addrs {
             gossip.join(now, addr);
         }
         let ids = assignment.networks.iter();
-        let wanted: BTreeSet<NetworkId> = ids.filter_map(|network| NetworkId::new(network.id.as_str()).ok()).collect();
+        let wanted: BTreeSet<NetworkId> =
+            ids.filter_map(|network| NetworkId::new(network.id.as_str()).ok()).collect();
         for network in wanted.difference(&self.networks) {
             gossip.join_network(now, network);
         }

@@ -29,7 +29,7 @@ impl Trace {
     }
 
     pub(crate) fn line(&mut self, at: Duration, line: &str) {
-        let _ = writeln!(self.text, "{:9.4} {line}", at.as_secs_f64()); // a string takes everything
+        let _ = writeln!(self.text, "{:9.4} {}", at.as_secs_f64(), line.trim_end()); // a string takes everything
     }
 
     /// Takes a delivery into the digest; says what it has become.

@@ -64,8 +64,11 @@ impl Trouble {
             8 => world.cut(one, other),
             9 => world.cut_one_way(one, other),
             10 => {
-                let island: Vec<Machine> = machines.into_iter().filter(|_| self.rng.random_bool(0.4)).collect();
-                world.split(&island);
+                let island: Vec<Machine> =
+                    machines.into_iter().filter(|_| self.rng.random_bool(0.4)).collect();
+                if !island.is_empty() && island.len() < world.machines().count() {
+                    world.split(&island);
+                }
             }
             11..=13 => world.heal(),
             14 => world.set_link(Link::rough()),

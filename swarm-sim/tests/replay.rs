@@ -9,6 +9,8 @@ fn trace(seed: u64) -> Result<(String, u64, u64), Failure> {
     let config = Config { managers: 3, every_delivery: true, ..Config::new(seed, 4) };
     let mut world = World::new(config);
     world.start();
+    world.create_service("web", 3, &[]);
+    world.settle(Duration::from_secs(30))?;
     Trouble::new(seed).reign(&mut world, Duration::from_secs(12))?;
     let trace = world.trace();
     Ok((trace.text().to_owned(), trace.digest(), trace.deliveries()))

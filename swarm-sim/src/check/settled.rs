@@ -143,7 +143,12 @@ fn tables(nodes: &[Node], state: &State) -> Result<(), Unsettled> {
                 present.map(|r| row(r.owner.as_str(), &r.key, r.phase, &r.value)).collect();
             let wanted = wanted.get(network.id.as_str()).cloned().unwrap_or_default();
             if rows != wanted {
-                return Err(Unsettled::Table { network: network.name.clone(), machine: node.machine, rows, wanted });
+                return Err(Unsettled::Table {
+                    network: network.name.clone(),
+                    machine: node.machine,
+                    rows,
+                    wanted,
+                });
             }
         }
     }

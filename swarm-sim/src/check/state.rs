@@ -99,7 +99,12 @@ impl StateCheck {
     ) -> Result<(), Violation> {
         for (network, address) in addresses {
             if let Some((_, first)) = self.used.insert((*network, *address), (machine, task)) {
-                return Err(Violation::UsedTwice { network: *network, address: *address, first, second: task });
+                return Err(Violation::UsedTwice {
+                    network: *network,
+                    address: *address,
+                    first,
+                    second: task,
+                });
             }
         }
         Ok(())
@@ -124,7 +129,9 @@ impl StateCheck {
         for (id, task) in state.tasks() {
             let to = task.status.state;
             match self.tasks.insert(*id, Some(to)) {
-                Some(Some(from)) if from > to => return Err(Violation::TaskBackwards { task: *id, from, to }),
+                Some(Some(from)) if from > to => {
+                    return Err(Violation::TaskBackwards { task: *id, from, to });
+                }
                 Some(None) => {
                     return Err(Violation::TaskBackwards { task: *id, from: TaskState::Remove, to });
                 }
@@ -144,11 +151,14 @@ impl StateCheck {
 fn check_leases(state: &State) -> Result<(), Violation> {
     let tasks = state.tasks().values().filter(|task| !task.has_ended()).flat_map(|task| {
         let attachments = task.networks.iter();
-        attachments.flat_map(move |a| a.addresses.iter().map(move |net| (a.network_id, net.addr(), task.id.to_string())))
+        attachments.flat_map(move |a| {
+            a.addresses.iter().map(move |net| (a.network_id, net.addr(), task.id.to_string()))
+        })
     });
     let nodes = state.nodes().values().flat_map(|node| {
         let attachments = node.attachments.iter();
-        attachments.flat_map(move |(id, nets)| nets.iter().map(move |net| (*id, net.addr(), node.id.to_string())))
+        attachments
+            .flat_map(move |(id, nets)| nets.iter().map(move |net| (*id, net.addr(), node.id.to_string())))
     });
     let services = state.services().values().flat_map(|service| {
         let vips = service.endpoint.virtual_ips.iter();
@@ -167,7 +177,8 @@ fn check_leases(state: &State) -> Result<(), Violation> {
 pub(crate) fn tamper(state: &mut State, mutation: Mutation) {
     let broken = match mutation {
         Mutation::StateGoesBack => edit(state, |tasks| {
-            let running = tasks.values_mut().find(|task| task.pointer("/status/state") == Some(&"running".into()));
+            let running =
+                tasks.values_mut().find(|task| task.pointer("/status/state") == Some(&"running".into()));
             if let Some(found) = running.and_then(|task| task.pointer_mut("/status/state")) {
                 *found = "accepted".into();
             }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use overlay_raft::{
-    Action as RaftAction, Consensus, Event, Input, LogStore, MemberChange, MemoryLog, Output, Persist, ProposalId,
-    Refusal, Saved, Transmit,
+    Action as RaftAction, Consensus, Event, Input, LogStore, MemberChange, MemoryLog, Output, Persist,
+    ProposalId, Refusal, Saved, Transmit,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -65,9 +65,18 @@ pub(crate) enum ManagerOutput {
     Send(Machine, Frame<Down>),
     Answer(Ticket, Result<Reply, Refused>),
     /// Must be looked at before the next output is taken: the state is as of this entry.
-    Applied { index: u64, command: Bytes, reply: Bytes, tasks_changed: bool },
-    Leads { term: u64 },
-    Restored { index: u64 },
+    Applied {
+        index: u64,
+        command: Bytes,
+        reply: Bytes,
+        tasks_changed: bool,
+    },
+    Leads {
+        term: u64,
+    },
+    Restored {
+        index: u64,
+    },
     Note(String),
 }
 
@@ -115,8 +124,11 @@ impl Manager {
         seed: u64,
     ) -> Self {
         let saved = disk.log.load().ok().flatten().unwrap_or_default();
-        let config =
-            overlay_raft::Config { snapshot_every, keep_entries: 10, ..overlay_raft::Config::new(me.member_id()) };
+        let config = overlay_raft::Config {
+            snapshot_every,
+            keep_entries: 10,
+            ..overlay_raft::Config::new(me.member_id())
+        };
         let raft = Consensus::new(config, saved, now, seed).expect("a log in memory is as it was written");
         Self {
             me,

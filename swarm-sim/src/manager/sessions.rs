@@ -113,7 +113,8 @@ impl Manager {
             told: None,
         };
         self.sessions.insert(node, session);
-        let description = Box::new(NodeDescription { hostname: from.to_string(), ..NodeDescription::default() });
+        let description =
+            Box::new(NodeDescription { hostname: from.to_string(), ..NodeDescription::default() });
         let register = Action::RegisterNode { id: node, description, addr: from.ip(), data_path_addr: None };
         self.propose(moment, register, Purpose::Register(node, number));
     }

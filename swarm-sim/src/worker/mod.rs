@@ -53,9 +53,19 @@ pub(crate) enum WorkerOutput {
     Send(Machine, Frame<Up>),
     /// A new assignment: the gossip follows it.
     Assigned,
-    Publish { network: NetworkId, task: TaskId, phase: Phase, value: Bytes },
-    Began { task: TaskId, addresses: Vec<(NetworkId, IpAddr)> },
-    Ended { task: TaskId },
+    Publish {
+        network: NetworkId,
+        task: TaskId,
+        phase: Phase,
+        value: Bytes,
+    },
+    Began {
+        task: TaskId,
+        addresses: Vec<(NetworkId, IpAddr)>,
+    },
+    Ended {
+        task: TaskId,
+    },
     Note(String),
 }
 

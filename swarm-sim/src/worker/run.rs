@@ -42,7 +42,8 @@ impl Run {
     }
 
     fn addresses(&self) -> Vec<(NetworkId, IpAddr)> {
-        let of = |a: &Attachment| -> Vec<_> { a.addresses.iter().map(|net| (a.network_id, net.addr())).collect() };
+        let of =
+            |a: &Attachment| -> Vec<_> { a.addresses.iter().map(|net| (a.network_id, net.addr())).collect() };
         self.networks.iter().flat_map(of).collect()
     }
 }
@@ -80,13 +81,15 @@ impl Worker {
         } else if self.statuses.contains_key(&task.id) {
             // It has ended, and the managers will notice.
         } else if self.disk.begun.contains(&task.id) {
+            self.note(format!("{}: {} was cut short", self.me, task.name));
             self.report(at, task.id, TaskState::Failed, "the power was cut");
         } else if task.desired_state > TaskState::Running {
             self.report(at, task.id, TaskState::Shutdown, "shutdown");
         } else {
             let due = now + self.within(self.processes.prepare);
             let (name, networks) = (task.name.clone(), task.networks.clone());
-            let run = Run { name, networks, desired: task.desired_state, stage: Stage::Preparing, due: Some(due) };
+            let run =
+                Run { name, networks, desired: task.desired_state, stage: Stage::Preparing, due: Some(due) };
             self.runs.insert(task.id, run);
             self.report(at, task.id, TaskState::Preparing, "preparing");
         }
@@ -163,13 +166,12 @@ impl Worker {
     }
 
     fn report(&mut self, at: Timestamp, id: TaskId, state: TaskState, message: &str) {
-        if state == TaskState::Running || state > TaskState::Complete {
-            let name = self.runs.get(&id).map_or_else(|| id.to_string(), |run| run.name.clone());
-            let addresses = self.runs.get(&id).map(Run::addresses).unwrap_or_default();
-            let addresses: Vec<String> = addresses.iter().map(|(_, addr)| addr.to_string()).collect();
-            self.note(format!("{}: {name} is {state} {}", self.me, addresses.join(" ")));
+        if let Some(run) = self.runs.get(&id).filter(|_| state >= TaskState::Running) {
+            let addresses: Vec<String> = run.addresses().iter().map(|(_, addr)| addr.to_string()).collect();
+            self.note(format!("{}: {} is {state} {}", self.me, run.name, addresses.join(" ")));
         }
-        let status = TaskStatus { timestamp: at, state, message: message.to_owned(), ..TaskStatus::default() };
+        let status =
+            TaskStatus { timestamp: at, state, message: message.to_owned(), ..TaskStatus::default() };
         self.statuses.insert(id, status);
     }
 

@@ -32,7 +32,8 @@ pub(crate) use user::resolve;
 /// world.start();
 /// world.create_service("web", 3, &[]);
 /// world.settle(Duration::from_secs(20))?;
-/// world.cut_power(Machine(2));
+/// let victim = world.busiest().unwrap_or(Machine(2));
+/// world.cut_power(victim);
 /// let took = world.run_until(Duration::from_secs(8), |world| world.running("web") == 3)?;
 /// assert!(took > Duration::from_secs(1)); // a silent death is not noticed at once
 /// # Ok::<(), swarm_sim::Failure>(())
@@ -269,7 +270,8 @@ impl World {
     pub fn running(&self, service: &str) -> usize {
         let Some(state) = self.state() else { return 0 };
         let Ok(service) = state.find_service(service) else { return 0 };
-        let wanted = |id| state.task(id).is_some_and(|task| task.service_id == service.id && task.is_wanted());
+        let wanted =
+            |id| state.task(id).is_some_and(|task| task.service_id == service.id && task.is_wanted());
         let workers = self.nodes.iter().filter_map(Node::worker);
         workers.flat_map(|worker| worker.running()).filter(|id| wanted(*id)).count()
     }
@@ -332,7 +334,10 @@ impl World {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "one reading is the origin of virtual time; nothing depends on it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "one reading is the origin of virtual time; nothing depends on it"
+)]
 fn origin() -> Instant {
     Instant::now()
 }

@@ -111,8 +111,10 @@ impl World {
             WorkerOutput::Assigned => self.follow_assignment(machine),
             WorkerOutput::Publish { network, task, phase, value } => {
                 let now = self.now;
-                let gossip = self.node_mut(machine).parts.as_mut().and_then(|parts: &mut Parts| parts.gossip.as_mut());
-                let (Some(gossip), Ok(network)) = (gossip, overlay_gossip::NetworkId::new(network.as_str())) else {
+                let gossip =
+                    self.node_mut(machine).parts.as_mut().and_then(|parts: &mut Parts| parts.gossip.as_mut());
+                let (Some(gossip), Ok(network)) = (gossip, overlay_gossip::NetworkId::new(network.as_str()))
+                else {
                     return;
                 };
                 let key = Publish { network: &network, table: ENDPOINTS, key: task.as_str() };
@@ -155,7 +157,8 @@ impl World {
             }
             ManagerOutput::Leads { term } => {
                 self.note(format!("{machine} leads in term {term}"));
-                let Some(manager) = self.nodes.get(machine.index()).and_then(crate::node::Node::manager) else {
+                let Some(manager) = self.nodes.get(machine.index()).and_then(crate::node::Node::manager)
+                else {
                     return;
                 };
                 let raft: &Consensus = manager.raft();

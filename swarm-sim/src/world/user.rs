@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use swarm_state::object::Cluster;
 use swarm_state::spec::NodeRole;
-use swarm_state::{
-    Action, ClusterId, NetworkId, NewNode, Rejection, RejectionKind, Reply, ServiceId, State,
-};
+use swarm_state::{Action, ClusterId, NetworkId, NewNode, Rejection, RejectionKind, Reply, ServiceId, State};
 
 use super::World;
 use crate::Machine;
@@ -129,7 +127,9 @@ impl World {
         self.asked = None;
         let result = match result {
             Ok(reply) => Ok(reply),
-            Err(Refused::ByState(rejection)) if rejection.kind != RejectionKind::OutOfSequence => Err(rejection),
+            Err(Refused::ByState(rejection)) if rejection.kind != RejectionKind::OutOfSequence => {
+                Err(rejection)
+            }
             Err(Refused::ByState(_) | Refused::NotNow) => {
                 self.next_ask = self.now + RETRY;
                 return;
@@ -162,7 +162,12 @@ pub(crate) fn resolve(state: &State, request: Request) -> Option<Action> {
             let mut spec = serde_json::to_value(&service.spec).ok()?;
             *spec.pointer_mut("/Mode/Replicated/Replicas")? = json!(replicas);
             let spec = Box::new(serde_json::from_value(spec).ok()?);
-            Some(Action::UpdateService { id: service.id, version: service.meta.version, spec, rollback: false })
+            Some(Action::UpdateService {
+                id: service.id,
+                version: service.meta.version,
+                spec,
+                rollback: false,
+            })
         }
         Request::RemoveService { service } => {
             Some(Action::RemoveService { id: state.find_service(&service).ok()?.id })
