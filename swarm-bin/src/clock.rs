@@ -1,6 +1,6 @@
 //! Where this program's time comes from.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Now, for measuring.
 #[expect(clippy::disallowed_methods, reason = "a program measures real time")]
@@ -9,7 +9,16 @@ pub(crate) fn now() -> Instant {
 }
 
 /// Seconds since 1970, for showing how long ago something was.
-#[expect(clippy::disallowed_methods, reason = "a program shows real time")]
 pub(crate) fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    since_1970().as_secs()
+}
+
+/// Milliseconds since 1970, for putting what several processes saw in order.
+pub(crate) fn unix_millis() -> u64 {
+    since_1970().as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a program shows real time")]
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -34,6 +34,8 @@ pub(crate) struct ClientArgs {
 pub(super) struct Outcome {
     /// Who was asked.
     pub(super) target: String,
+    /// When, in milliseconds since 1970.
+    pub(super) at: u64,
     /// How long it took, in milliseconds.
     pub(super) ms: f64,
     /// Who answered: the task; empty if nobody did.
@@ -116,10 +118,10 @@ fn tell(outcome: &Outcome) {
 
 /// One request over one connection.
 pub(super) fn ask(target: SocketAddr, timeout: Duration) -> Outcome {
-    let begin = clock::now();
+    let (begin, at) = (clock::now(), clock::unix_millis());
     let answer = fetch(target, begin, timeout);
     let ms = begin.elapsed().as_secs_f64() * 1000.0;
-    let empty = Outcome { target: target.to_string(), ms, ..Outcome::default() };
+    let empty = Outcome { target: target.to_string(), at, ms, ..Outcome::default() };
     match answer {
         Ok(value) => {
             let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -87,7 +87,7 @@ impl Story {
             if state == "down" { Ok(()) } else { Err(format!("its state is {state}")) }
         })
         .await?;
-        let detected = cut.elapsed();
+        let (detected, detected_at) = (cut.elapsed(), clock::unix_millis());
         self.say(format_args!("{victim} is Down after {:.2} s", detected.as_secs_f64()));
         until("its tasks run elsewhere", Duration::from_secs(30), async || {
             running(&master, REPLICAS, |node| node != victim_id).await
@@ -96,7 +96,9 @@ impl Story {
         let replaced = cut.elapsed();
         self.say(format_args!("its task runs elsewhere after {:.2} s", replaced.as_secs_f64()));
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let requests = Tally::of(&flow.outcomes().await?, &world.client.machine.addr.to_string());
+        let outcomes = flow.outcomes().await?;
+        let late = outcomes.iter().filter(|one| one.error.is_some() && one.at > detected_at).count();
+        let requests = Tally::of(&outcomes, &world.client.machine.addr.to_string());
         self.say(format_args!(
             "meanwhile {} of {} requests were answered, the slowest after {:.0} ms{}",
             requests.answered,
@@ -104,8 +106,13 @@ impl Story {
             requests.slowest_ms,
             if requests.failed > 0 { format!(" ({})", requests.reasons()) } else { String::new() },
         ));
-        self.figures.kill =
-            Cut { node: victim, detected_s: seconds(detected), replaced_s: seconds(replaced), requests };
+        self.figures.kill = Cut {
+            node: victim,
+            detected_s: seconds(detected),
+            replaced_s: seconds(replaced),
+            failed_after_detection: late,
+            requests,
+        };
         let mut args = survivors;
         args.extend(["--requests".to_owned(), AFTERWARDS.to_string()]);
         perfect("requests after the power cut", world, &args).await.map(drop)

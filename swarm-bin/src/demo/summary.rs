@@ -48,6 +48,8 @@ pub(super) struct Cut {
     pub(super) detected_s: f64,
     /// Until the tasks that it ran were running elsewhere.
     pub(super) replaced_s: f64,
+    /// How many of the requests failed that were sent after the node was down for the manager.
+    pub(super) failed_after_detection: usize,
     /// Requests through the other nodes meanwhile, at an even pace, whether answers came or not.
     pub(super) requests: Tally,
 }
@@ -121,6 +123,13 @@ impl Figures {
             timed("power cut -> node is Down", self.kill.detected_s, "11.4 to 13.2 s", "<= 5 s", 5.0),
             timed("power cut -> tasks run elsewhere", self.kill.replaced_s, "17.4 to 19.1 s", "<= 8 s", 8.0),
             row("requests answered meanwhile", answered(cut), "none without IPVS", "", false),
+            row(
+                "failed of those sent after Down",
+                self.kill.failed_after_detection.to_string(),
+                "-",
+                "none",
+                self.kill.failed_after_detection > 0,
+            ),
             row("slowest of them", format!("{:.0} ms", cut.slowest_ms), "-", "", false),
             row("memory of a daemon, largest", megabytes(daemon), "88 to 104 MB", "", false),
             row(

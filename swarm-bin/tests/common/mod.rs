@@ -57,6 +57,22 @@ pub struct Seat {
     guard: Child,
 }
 
+/// Requests from the client at an even pace, whether answers come or not.
+pub struct Flow {
+    child: Child,
+    answers: File,
+}
+
+/// A request of a flow.
+#[derive(Debug)]
+pub struct Request {
+    /// When it was sent, in milliseconds since 1970.
+    pub at: u64,
+    pub target: String,
+    pub task: String,
+    pub error: Option<String>,
+}
+
 /// What a command answered.
 #[derive(Debug)]
 pub struct Said {
@@ -138,7 +154,7 @@ impl Seat {
     /// Starts a program in all namespaces of a machine, without waiting for it.
     pub fn start_inside(&self, pid: u32, args: &[&str]) -> Child {
         let log = File::create(self.home.join("inside.log")).unwrap();
-        self.enter(pid, &["-m", "-n", "-u", "-i", "-p"])
+        self.enter(pid, ALL)
             .args(args)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -150,6 +166,11 @@ impl Seat {
     /// A program in the network of a machine or the client.
     pub fn inside(&self, pid: u32, args: &[&str]) -> Said {
         Said::of(self.enter(pid, &["-n"]).args(args))
+    }
+
+    /// A program in all namespaces of a machine.
+    pub fn inside_all(&self, pid: u32, args: &[&str]) -> Said {
+        Said::of(self.enter(pid, ALL).args(args))
     }
 
     fn enter(&self, pid: u32, namespaces: &[&str]) -> Command {
@@ -252,20 +273,85 @@ impl Machines {
         self.inside(pid, &["curl", "-s", "-S", "-m", "8", "-w", "\n", url])
     }
 
-    /// Every process of the machines and of what started them.
+    /// Asks port 8080 of these machines in turn, every 20 ms, each request over a connection of its own.
+    pub fn flow(&self, machines: &[usize]) -> Flow {
+        let answers = tempfile::tempfile().unwrap();
+        let mut command = self.seat.enter(self.client_pid, &["-n"]);
+        command.arg(&self.seat.program).args(["demo-client", "--every", "20", "--timeout", "5000"]);
+        for machine in machines {
+            command.args(["--target", &format!("{}:8080", self.nodes[*machine].addr)]);
+        }
+        command.stdin(Stdio::piped()).stdout(answers.try_clone().unwrap()).process_group(0);
+        Flow { child: command.spawn().unwrap(), answers }
+    }
+
+    /// The numbers of the processes that run the built-in image.
+    pub fn hello_processes(&self) -> BTreeSet<u32> {
+        let is_hello = |pid: &u32| {
+            let args = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            args.split(|byte| *byte == 0).nth(1) == Some(b"task-hello")
+        };
+        self.processes().into_iter().filter(is_hello).collect()
+    }
+
+    /// Every process of the machines, of what started them, and of what this process started in them.
     pub fn processes(&self) -> BTreeSet<u32> {
         let parents = parents();
-        let supervisor = parents[&self.nodes[0].pid];
-        let mut tree = BTreeSet::from([supervisor]);
+        let own = std::process::id();
+        let mut tree: BTreeSet<u32> = parents.get(&self.nodes[0].pid).copied().into_iter().collect();
         loop {
-            let more = parents.iter().filter(|(_, parent)| tree.contains(parent)).map(|(pid, _)| *pid);
-            let more: BTreeSet<u32> = more.filter(|pid| !tree.contains(pid)).collect();
+            let of_ours = |parent: &u32| tree.contains(parent) || *parent == own;
+            let more = parents.iter().filter(|(pid, parent)| of_ours(parent) && !tree.contains(pid));
+            let more: Vec<u32> = more.map(|(pid, _)| *pid).collect();
             if more.is_empty() {
-                return tree;
+                break;
             }
             tree.extend(more);
         }
+        let numbered_by = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        tree.retain(|pid| numbered_by(*pid).is_some_and(|by| Some(by) != numbered_by(own)));
+        tree
     }
+}
+
+impl Flow {
+    /// Ends it, and waits for the answers that are under way.
+    pub fn end(mut self) -> Vec<Request> {
+        drop(self.child.stdin.take());
+        until("the flow ends", LIMIT, || self.child.try_wait().unwrap().is_some());
+        let request = |line: &str| {
+            let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            let text = |key: &str| value[key].as_str().map(str::to_owned);
+            Request {
+                at: value["at"].as_u64().unwrap(),
+                target: text("target").unwrap(),
+                task: text("task").unwrap_or_default(),
+                error: text("error"),
+            }
+        };
+        let requests: Vec<Request> = content(&mut self.answers).lines().map(request).collect();
+        assert!(!requests.is_empty());
+        requests
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Milliseconds since 1970.
+pub fn unix_millis() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
+
+/// How many requests failed, and why, of those that were sent in this time.
+pub fn failures(requests: &[Request], from: u64, to: u64) -> Vec<&Request> {
+    let sent = |request: &&Request| (from..to).contains(&request.at);
+    requests.iter().filter(sent).filter(|request| request.error.is_some()).collect()
 }
 
 /// The parent of every process.
@@ -376,3 +462,5 @@ pub fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) -> Du
 /// How long anything may take that has no limit of its own.
 const LIMIT: Duration = Duration::from_secs(45);
 const ORDINARY: u32 = 61234;
+/// All namespaces of a machine but the user namespace, for `nsenter`.
+const ALL: &[&str] = &["-m", "-n", "-u", "-i", "-p"];
