@@ -17,7 +17,7 @@ use super::{
     TIMEOUT_TEXT,
     advertise::{self, Addresses},
     member::{Member, internal, listen, seat},
-    record::{NodeRecord, forget, identity_dir},
+    record::{NodeRecord, forget, identity_dir, raft_dir},
 };
 use crate::{
     clock,
@@ -182,12 +182,9 @@ async fn certificate(
 /// Docker's class and text for each way to fail.
 fn refusal(error: JoinError) -> Rejection {
     let unreachable = |kind| matches!(kind, ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable);
-    let silent = match &error {
-        JoinError::Dial(DialError::Timeout { .. }) => true,
-        JoinError::Dial(DialError::Connect { source, .. }) => unreachable(source.kind()),
-        _ => false,
-    };
-    if silent {
+    if matches!(&error, JoinError::Dial(DialError::Timeout { .. }))
+        || matches!(&error, JoinError::Dial(DialError::Connect { source, .. }) if unreachable(source.kind()))
+    {
         return Rejection::plain(RejectionKind::Unavailable, TIMEOUT_TEXT);
     }
     if let JoinError::Dial(error) = error {
@@ -210,12 +207,7 @@ async fn enter(
     let mut record = record(&addresses, None, vec![through.to_string()]);
     let mut manager = None;
     if identity.subject().role == CertRole::Manager {
-        let seated = take_a_seat(config, &credentials, (through, addresses), (&mut record, changes)).await;
-        if seated.is_err() {
-            let node = identity.subject().node_id;
-            let _ = ask(&credentials, through, &ControlRequest::LeaveRaft { node }).await; // no ghost with a vote
-        }
-        manager = Some(seated?);
+        manager = Some(become_manager(config, &credentials, through, (&mut record, changes)).await?);
     }
     let member = Member::start(config, credentials, &record, manager);
     let complete = async {
@@ -243,15 +235,31 @@ async fn enter(
 /// Time for a new manager to have the log.
 const SEATED: Duration = Duration::from_secs(15);
 
-/// Becomes a member of the log. The port is open before the others count this vote.
+/// Becomes a member of the log, or leaves no trace in it.
+pub(super) async fn become_manager(
+    config: &NodeConfig,
+    credentials: &Credentials,
+    through: SocketAddr,
+    (record, changes): (&mut NodeRecord, broadcast::Sender<Change>),
+) -> Result<Arc<Manager>, Rejection> {
+    let _ = std::fs::remove_dir_all(raft_dir(&config.data_dir)); // of an attempt that failed
+    let seated = take_a_seat(config, credentials, through, (record, changes)).await;
+    if seated.is_err() {
+        let node = credentials.identity.subject().node_id;
+        let _ = ask(credentials, through, &ControlRequest::LeaveRaft { node }).await; // no ghost with a vote
+    }
+    seated
+}
+
+/// The port is open before the others count this vote.
 async fn take_a_seat(
     config: &NodeConfig,
     credentials: &Credentials,
-    (through, addresses): (SocketAddr, Addresses),
+    through: SocketAddr,
     (record, changes): (&mut NodeRecord, broadcast::Sender<Change>),
 ) -> Result<Arc<Manager>, Rejection> {
     let listener = listen(credentials, record).await?;
-    let addr = SocketAddr::new(addresses.advertise, addresses.port).to_string();
+    let addr = SocketAddr::new(record.addr, record.port).to_string();
     let (raft_id, members) = admitted(credentials, through, addr.clone()).await?;
     record.raft_id = Some(raft_id);
     let manager = seat(config, (credentials, listener), record, (Start::Join, changes, members))?;

@@ -190,7 +190,7 @@ async fn renew(config: NodeConfig, worker: Arc<Worker>, manager: Option<Arc<Mana
 }
 
 async fn renewed(worker: &Worker, identity: &NodeIdentity) -> Option<(NodeIdentity, Credentials)> {
-    let managers = worker.managers.lock().map(|managers| managers.clone()).unwrap_or_default();
+    let managers = worker.known_managers();
     let key = NodeKey::generate().ok()?;
     for addr in managers.iter().filter_map(|addr| parse_addr(addr)) {
         if let Ok(identity) = join::renew_certificate(addr, identity, &key).await {

@@ -4,6 +4,7 @@ mod advertise;
 mod found;
 mod member;
 mod record;
+mod role;
 
 use std::{
     collections::BTreeMap,
@@ -201,6 +202,7 @@ impl Node {
     /// Watches for the removal of this node by the managers.
     fn guard(&self, member: Member) -> Arc<Member> {
         let member = Arc::new(member);
+        tokio::spawn(role::follow(self.clone(), Arc::downgrade(&member)));
         let mut removed = member.worker.removed.subscribe();
         let (node, guarded) = (self.clone(), Arc::downgrade(&member));
         tokio::spawn(async move {

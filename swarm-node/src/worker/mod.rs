@@ -64,7 +64,7 @@ pub(crate) struct Worker {
     /// How tasks are, until the managers have forgotten them.
     pub(crate) statuses: watch::Sender<BTreeMap<TaskId, TaskStatus>>,
     pub(crate) removed: watch::Sender<bool>,
-    pub(crate) managers: Mutex<Vec<String>>,
+    managers: Mutex<Vec<String>>,
     credentials: Mutex<Credentials>,
     attached: Mutex<BTreeMap<TaskId, Attached>>,
     last_gateway_addr: Mutex<Option<Ipv4Addr>>,
@@ -177,6 +177,11 @@ impl Worker {
         }
         *lock(&self.managers) = assignment.managers.iter().map(|(_, addr)| addr.clone()).collect();
         self.assignment.send_replace(Some(Arc::new(assignment)));
+    }
+
+    /// `address:port` of the managers, as far as known.
+    pub(crate) fn known_managers(&self) -> Vec<String> {
+        lock(&self.managers).clone()
     }
 
     pub(crate) fn credentials(&self) -> Credentials {

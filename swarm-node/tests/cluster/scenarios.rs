@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use serde_json::json;
 
-use swarm_state::State;
+use swarm_state::{
+    State,
+    spec::{NodeRole, NodeSpec},
+};
 
 use crate::world::{CLIENT, World, get, get_within, until};
 
@@ -15,6 +18,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("daemon_restart_keeps_tasks_flows_and_cluster", daemon_restart),
     ("three_managers_survive_the_loss_of_the_leader", leader_loss),
     ("a_killed_task_is_replaced", killed_task),
+    ("a_worker_is_promoted_and_the_leader_is_demoted", roles),
     ("leaving_leaves_nothing_behind_and_a_new_swarm_can_begin", leave),
     ("tasks_are_closed_to_the_outside_but_for_published_ports", closed),
     ("an_unknown_image_is_refused_slowly_and_ports_of_the_swarm_at_once", refusals),
@@ -228,6 +232,44 @@ fn killed_task() {
     println!("failure known after {noticed:?}, replaced {replaced:?} later (restart delay 5 s)");
     let target = SocketAddr::new(world.machines[0].addr, 8080);
     until("the port answers", SOON, || get(&world.client, target).is_ok());
+}
+
+fn roles() {
+    let world = three_nodes();
+    let service = world.service(hello(3));
+    until("three tasks run", SOON, || world.running(0, service) == 3);
+    let shims: Vec<Vec<i32>> = (0..3).map(|machine| world.shims(machine)).collect();
+    let id = |machine: usize| world.machines[machine].node.local().node_id.unwrap();
+    let ids = [id(0), id(1), id(2)];
+    let give = |by: usize, machine: usize, role: NodeRole| {
+        let (version, spec) = world.read(by, |state| {
+            let node = state.node(ids[machine]).unwrap();
+            (node.meta.version, NodeSpec { role, ..node.spec.clone() })
+        });
+        world.propose(by, swarm_state::Action::UpdateNode { id: ids[machine], version, spec }).unwrap();
+    };
+    for machine in [1, 2] {
+        give(0, machine, NodeRole::Manager);
+        let took = until("a manager more", SOON, || {
+            world.machines[machine].node.local().is_manager
+                && world.machines[0].node.managers().len() == machine + 1
+        });
+        println!("promoted after {took:?}");
+    }
+    give(0, 0, NodeRole::Worker);
+    let took = until("the leader has become a worker", Duration::from_secs(20), || {
+        !world.machines[0].node.local().is_manager && world.machines[1].node.managers().len() == 2
+    });
+    println!("the leader was demoted after {took:?}");
+    until("three tasks run on", SOON, || world.running(1, service) == 3);
+    let after: Vec<Vec<i32>> = (0..3).map(|machine| world.shims(machine)).collect();
+    assert_eq!(after, shims, "the same processes");
+    let ready = |state: &State| state.nodes().values().all(|node| !node.loses_tasks());
+    until("all nodes are ready", SOON, || world.read(2, ready));
+    for machine in &world.machines {
+        let to = SocketAddr::new(machine.addr, 8080);
+        until("the port answers", SOON, || get(&world.client, to).is_ok());
+    }
 }
 
 fn leave() {
