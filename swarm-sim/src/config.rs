@@ -71,6 +71,8 @@ pub enum Mutation {
     StateGoesBack,
     /// Workers publish the endpoints of tasks that have ended once more.
     EndpointsReturn,
+    /// Workers do not withdraw the endpoints of tasks that have ended.
+    EndpointsStay,
     /// The leader does not listen to the gossip, and not to silence either.
     DeafLeader,
 }

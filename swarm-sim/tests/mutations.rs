@@ -66,6 +66,20 @@ fn an_endpoint_that_returns_is_noticed() {
 }
 
 #[test]
+fn an_endpoint_that_stays_is_noticed() {
+    // Some tasks stay in the network on each machine: who leaves it, takes everything along.
+    let mut world = World::new(Config { mutation: Some(Mutation::EndpointsStay), ..Config::new(11, 2) });
+    world.start();
+    let network = world.create_network("net");
+    world.create_service("web", 6, &[network]);
+    world.settle(Duration::from_secs(30)).unwrap();
+    world.scale("web", 4);
+    let found = world.settle(Duration::from_secs(30));
+    let stays = matches!(&found, Err(Failure::Unsettled { what: Unsettled::Table { .. }, .. }));
+    assert!(stays, "{found:?}");
+}
+
+#[test]
 fn a_leader_that_does_not_hear_of_a_death_is_noticed() {
     let found = live_with(Some(Mutation::DeafLeader));
     let alive = matches!(&found, Err(Failure::Unsettled { what: Unsettled::NodeState { .. }, .. }));

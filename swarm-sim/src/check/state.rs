@@ -191,7 +191,10 @@ pub(crate) fn tamper(state: &mut State, mutation: Mutation) {
                 *place = taken.clone();
             }
         }),
-        Mutation::DiskForgets | Mutation::EndpointsReturn | Mutation::DeafLeader => None,
+        Mutation::DiskForgets
+        | Mutation::EndpointsReturn
+        | Mutation::EndpointsStay
+        | Mutation::DeafLeader => None,
     };
     if let Some(broken) = broken {
         *state = broken;

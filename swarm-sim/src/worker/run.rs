@@ -155,7 +155,9 @@ impl Worker {
     fn end(&mut self, at: Timestamp, id: TaskId, state: TaskState) {
         let had_process = self.runs.get(&id).is_some_and(Run::has_process);
         if had_process {
-            self.publish(id, Phase::Gone);
+            if self.mutation != Some(Mutation::EndpointsStay) {
+                self.publish(id, Phase::Gone);
+            }
             if self.mutation == Some(Mutation::EndpointsReturn) {
                 self.publish(id, Phase::Ready);
             }
