@@ -99,12 +99,21 @@ pub(super) async fn stream_to_peer(manager: &Arc<Manager>, mut connection: Conne
     let collecting = Arc::clone(manager);
     let collector = tokio::spawn(async move { collect(&collecting, wanted, &sender).await });
     let mut batch = Vec::new();
-    while lines.recv_many(&mut batch, 128).await > 0 {
+    loop {
+        let received = tokio::select! {
+            received = lines.recv_many(&mut batch, 128) => received,
+            // The other side says nothing more; when it hangs up, this ends.
+            _ = connection.recv_bytes(FOLLOW) => 0,
+        };
+        if received == 0 {
+            break;
+        }
         let reply = ControlReply::Lines { lines: std::mem::take(&mut batch), done: false };
         if connection.send(&reply).await.is_err() {
             collector.abort();
             return;
         }
     }
+    collector.abort();
     let _ = connection.send(&ControlReply::Lines { lines: Vec::new(), done: true }).await;
 }

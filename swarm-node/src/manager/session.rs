@@ -111,6 +111,17 @@ impl Sessions {
         })
     }
 
+    /// Requests of a node whose reader is gone; they are forgotten here.
+    fn abandoned(&self, node: NodeId) -> Vec<u64> {
+        self.with(|open| {
+            let Some(session) = open.get_mut(&node) else { return Vec::new() };
+            let gone = session.logs.iter().filter(|(_, sender)| sender.is_closed());
+            let gone: Vec<u64> = gone.map(|(request, _)| *request).collect();
+            session.logs.retain(|_, sender| !sender.is_closed());
+            gone
+        })
+    }
+
     /// Hands lines to whoever asked; tells the node to stop if nobody wants them any more.
     fn deliver(&self, node: NodeId, request: u64, lines: Vec<WireLine>, done: bool) {
         let sender = self.with(|open| open.get(&node)?.logs.get(&request).cloned());
@@ -204,7 +215,14 @@ async fn tell(
         }
         let message = tokio::select! {
             changed = changed(&mut status) => if changed { continue } else { return },
-            _ = heartbeat.tick() => SessionDown::Heartbeat,
+            _ = heartbeat.tick() => {
+                for request in manager.sessions.abandoned(node) {
+                    if writer.send(&SessionDown::StopLogs { request }).await.is_err() {
+                        return;
+                    }
+                }
+                SessionDown::Heartbeat
+            }
             Some(command) = commands.recv() => command,
         };
         if writer.send(&message).await.is_err() {

@@ -140,6 +140,15 @@ impl Connection {
     }
 }
 
+/// Small frames leave at once, and a peer that is cut off is noticed within seconds instead of after TCP's long patience.
+pub(super) fn tune(tcp: &TcpStream) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    socket2::SockRef::from(tcp).set_tcp_user_timeout(Some(UNACKNOWLEDGED))
+}
+
+/// How long bytes may stay unacknowledged before the connection is given up.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+
 /// Why there is no connection. The texts are those of Go's `net` package, which users of Docker know.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages name the fields")]
@@ -173,7 +182,7 @@ async fn handshake(
     let dialled = timeout(deadline, async {
         let tcp = TcpStream::connect(addr).await.map_err(|source| DialError::Connect { addr, source })?;
         let tls = |source| DialError::Tls { addr, source };
-        tcp.set_nodelay(true).map_err(tls)?;
+        tune(&tcp).map_err(tls)?;
         let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(tls)?;
         Ok(stream.into())
     });

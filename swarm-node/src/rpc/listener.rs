@@ -13,7 +13,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::Connection;
+use super::connection::{Connection, tune};
 use super::messages::Hello;
 
 /// A connection whose peer said what it wants and may have it.
@@ -173,7 +173,7 @@ async fn meet(
     remote: SocketAddr,
     strangers: Arc<Semaphore>,
 ) -> Result<Accepted, Refusal> {
-    stream.set_nodelay(true).map_err(|_| Refusal::Handshake)?;
+    tune(&stream).map_err(|_| Refusal::Handshake)?;
     let stream = acceptor.accept(stream).await.map_err(|_| Refusal::Handshake)?;
     let mut connection = Connection::over(stream.into(), remote).ok_or(Refusal::Handshake)?;
     let hello: Hello = connection.recv(None).await.map_err(|_| Refusal::Hello)?;

@@ -1,6 +1,6 @@
 //! The built-in HTTP program: says which task answered, on which node, and who asked.
 //!
-//! `GET /` is a line for people, `GET /json` an object for scripts. Listens on `$PORT`, 8080 by default. Ends at once on
+//! `GET /` is a line for people, `GET /json` an object for scripts, `GET /bytes/N` sends N bytes (64 MiB at most). Listens on `$PORT`, 8080 by default. Ends at once on
 //! SIGTERM, finishing no more than the answers under way.
 
 use std::{
@@ -104,12 +104,22 @@ fn converse(socket: &Socket, me: &Identity) -> io::Result<()> {
         let (status, kind, body) = respond(&request, me, (local, peer));
         let close = request.close;
         let connection = if close { "close" } else { "keep-alive" };
-        let length = body.len();
-        let body = if request.method == "HEAD" { String::new() } else { body };
-        let answer = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: {connection}\r\n\r\n{body}"
+        let bulk = bulk(&request.path);
+        let (status, kind) =
+            if bulk.is_some() { ("200 OK", "application/octet-stream") } else { (status, kind) };
+        let length = bulk.unwrap_or(body.len() as u64);
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: {connection}\r\n\r\n"
         );
-        (&mut &*socket).write_all(answer.as_bytes())?;
+        let mut wire = &*socket;
+        match bulk {
+            _ if request.method == "HEAD" => wire.write_all(head.as_bytes())?,
+            None => wire.write_all((head + &body).as_bytes())?,
+            Some(length) => {
+                wire.write_all(head.as_bytes())?;
+                io::copy(&mut io::repeat(b'x').take(length), &mut wire)?;
+            }
+        }
         if close {
             break;
         }
@@ -137,6 +147,11 @@ fn respond(
         }
         _ => ("404 Not Found", "text/plain; charset=utf-8", "try / or /json".to_owned()),
     }
+}
+
+/// How many bytes `/bytes/N` asks for.
+fn bulk(path: &str) -> Option<u64> {
+    path.strip_prefix("/bytes/")?.parse().ok().filter(|length| *length <= 64 << 20)
 }
 
 #[derive(Debug)]

@@ -87,6 +87,7 @@ impl LogWriter {
 /// Reads frames in order; at the end of the file it yields `None` and can be asked again later.
 #[derive(Debug)]
 pub struct LogReader {
+    path: PathBuf,
     parts: Vec<BufReader<File>>,
     pending: Vec<u8>,
 }
@@ -97,7 +98,16 @@ impl LogReader {
         if let Ok(old) = File::open(older(path)) {
             parts.push(BufReader::new(old)); // popped first
         }
-        Ok(Self { parts, pending: Vec::new() })
+        Ok(Self { path: path.to_owned(), parts, pending: Vec::new() })
+    }
+
+    /// The part that was begun after the log was turned over; `None` as long as the present one is the last.
+    fn successor(&self) -> io::Result<Option<File>> {
+        use std::os::unix::fs::MetadataExt;
+        let Some(present) = self.parts.last() else { return Ok(None) };
+        let newest = File::open(&self.path)?;
+        let is_another = newest.metadata()?.ino() != present.get_ref().metadata()?.ino();
+        Ok(is_another.then_some(newest))
     }
 
     /// The next line, or `None` when there is none yet.
@@ -116,6 +126,8 @@ impl LogReader {
                 self.pending.extend_from_slice(chunk.get(..n).unwrap_or_default());
             } else if self.parts.len() > 1 {
                 self.parts.pop();
+            } else if let Some(newest) = self.successor()? {
+                self.parts = vec![BufReader::new(newest)];
             } else {
                 return Ok(None);
             }
@@ -169,6 +181,12 @@ mod tests {
         for _ in 0..2000 {
             writer.append(1, Stream::Stdout, &[0; MAX_LINE]).unwrap();
         }
+        let mut reader = LogReader::open(&path).unwrap();
+        while reader.next_entry().unwrap().is_some() {}
+        for _ in 0..600 {
+            writer.append(2, Stream::Stdout, &[1; MAX_LINE]).unwrap();
+        }
+        assert_eq!(reader.next_entry().unwrap().unwrap().at_ns, 2, "a follower goes on in the new part");
         let sizes = [path.clone(), older(&path)].map(|p| std::fs::metadata(p).unwrap().len());
         assert!(sizes.iter().all(|&size| size < MAX_FILE + 2 * MAX_LINE as u64), "{sizes:?}");
     }

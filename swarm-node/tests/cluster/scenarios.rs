@@ -9,7 +9,7 @@ use swarm_state::{
     spec::{NodeRole, NodeSpec},
 };
 
-use crate::world::{CLIENT, World, get, get_within, until};
+use crate::world::{CLIENT, World, fetch, get, get_within, until};
 
 pub const ALL: &[(&str, fn())] = &[
     ("published_port_is_served_on_every_node_with_the_clients_address", published_port),
@@ -18,6 +18,8 @@ pub const ALL: &[(&str, fn())] = &[
     ("daemon_restart_keeps_tasks_flows_and_cluster", daemon_restart),
     ("three_managers_survive_the_loss_of_the_leader", leader_loss),
     ("a_killed_task_is_replaced", killed_task),
+    ("large_answers_pass_the_mesh_and_the_overlay", bulk),
+    ("a_program_gets_what_its_service_says_and_its_output_is_kept", program),
     ("a_worker_is_promoted_and_the_leader_is_demoted", roles),
     ("leaving_leaves_nothing_behind_and_a_new_swarm_can_begin", leave),
     ("tasks_are_closed_to_the_outside_but_for_published_ports", closed),
@@ -232,6 +234,60 @@ fn killed_task() {
     println!("failure known after {noticed:?}, replaced {replaced:?} later (restart delay 5 s)");
     let target = SocketAddr::new(world.machines[0].addr, 8080);
     until("the port answers", SOON, || get(&world.client, target).is_ok());
+}
+
+fn bulk() {
+    let world = three_nodes();
+    let green = world.network(json!({"Name": "green", "Driver": "overlay"}));
+    let mut spec = hello(1);
+    spec["TaskTemplate"]["Networks"] = json!([{"Target": green.as_str()}]);
+    let server = world.service(spec);
+    let client = world.service(quiet("client", green.as_str(), 3));
+    until("the tasks run", SOON, || world.running(0, server) == 1 && world.running(0, client) == 3);
+    for machine in &world.machines {
+        let to = SocketAddr::new(machine.addr, 8080);
+        until("the port answers", SOON, || get(&world.client, to).is_ok());
+        assert_eq!(fetch(&world.client, to, 20 << 20).unwrap(), 20 << 20, "through {}", machine.addr);
+    }
+    let vip = world.read(0, |state| state.service(server).unwrap().virtual_ip(green).unwrap().addr());
+    for netns in world.all_netns_of(0, client) {
+        until("the service answers", SOON, || get(&netns, SocketAddr::new(vip, 8080)).is_ok());
+        assert_eq!(fetch(&netns, SocketAddr::new(vip, 8080), 20 << 20).unwrap(), 20 << 20);
+    }
+}
+
+fn program() {
+    let world = World::new(1);
+    world.init();
+    let script = r#"echo "$GREETING $1 $(hostname) $(pwd)"; cat /etc/resolv.conf; echo problem >&2
+        trap 'echo stopped by USR1; exit 0' USR1; while :; do sleep 0.05; done"#;
+    let service = world.service(json!({
+        "Name": "talker",
+        "TaskTemplate": {"ContainerSpec": {
+            "Image": "host:///bin/sh", "Args": ["-c", script, "sh", "argument"],
+            "Env": ["GREETING=hello"], "Hostname": "talking", "Dir": "/tmp",
+            "StopSignal": "SIGUSR1", "StopGracePeriod": 5_000_000_000_u64,
+        }},
+        "Mode": {"Replicated": {"Replicas": 1}},
+    }));
+    until("the task runs", SOON, || world.running(0, service) == 1);
+    let task = world.read(0, |state| state.tasks_of(service).next().unwrap().id);
+    let text = |lines: Vec<(bool, String)>, errors: bool| {
+        lines.into_iter().filter(|(stderr, _)| *stderr == errors).map(|(_, line)| line).collect::<String>()
+    };
+    until("it has spoken", SOON, || text(world.logs(0, task), true) == "problem\n");
+    let said = text(world.logs(0, task), false);
+    assert!(said.starts_with("hello argument talking /tmp\n"), "{said}");
+    assert!(said.contains("nameserver 127.0.0.11"), "{said}");
+    let mut spec = world.read(0, |state| state.service(service).unwrap().spec.clone());
+    spec.mode = serde_json::from_value(json!({"Replicated": {"Replicas": 0}})).unwrap();
+    let version = world.read(0, |state| state.service(service).unwrap().meta.version);
+    let update =
+        swarm_state::Action::UpdateService { id: service, version, spec: Box::new(spec), rollback: false };
+    world.propose(0, update).unwrap();
+    let gone = |state: &State| state.tasks_of(service).all(|task| task.has_ended());
+    let took = until("it has stopped", SOON, || world.read(0, gone));
+    assert!(took < Duration::from_secs(4), "by its signal, not by force: {took:?}");
 }
 
 fn roles() {

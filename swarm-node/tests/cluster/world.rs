@@ -13,7 +13,7 @@ use overlay_linux::{
     link::{Desired, Link, LinkName, Netlink, Peer, Route, Scope},
     netns::NetNs,
 };
-use swarm_node::{InitRequest, JoinRequest, Node, NodeConfig};
+use swarm_node::{InitRequest, JoinRequest, LogOptions, Node, NodeConfig};
 use swarm_state::{Action, NetworkId, ServiceId, State, object::TaskState};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -203,6 +203,30 @@ impl World {
         tasks.flatten().filter_map(pid).collect()
     }
 
+    /// What a task has written: whether to stderr, and the line.
+    pub fn logs(&self, machine: usize, task: swarm_state::TaskId) -> Vec<(bool, String)> {
+        let node = self.machines[machine].node.clone();
+        self.run(machine, async move {
+            let options = LogOptions { stdout: true, stderr: true, ..LogOptions::default() };
+            let mut lines = node.logs(vec![task], options).await.unwrap();
+            let mut all = Vec::new();
+            while let Some(line) = lines.recv().await {
+                let stderr = line.stream == swarm_node::runtime::Stream::Stderr;
+                all.push((stderr, String::from_utf8_lossy(&line.line).into_owned()));
+            }
+            all
+        })
+    }
+
+    /// The namespaces of all running tasks.
+    pub fn all_netns_of(&self, machine: usize, service: ServiceId) -> Vec<NetNs> {
+        let pids: Vec<u32> = self.read(machine, |state| {
+            let running = state.tasks_of(service).filter(|task| task.status.state == TaskState::Running);
+            running.filter_map(|task| Some(task.status.container.as_ref()?.pid)).collect()
+        });
+        pids.into_iter().map(|pid| NetNs::of_process(pid).unwrap()).collect()
+    }
+
     /// The namespace of a running task.
     pub fn netns_of(&self, machine: usize, service: ServiceId) -> NetNs {
         let pid = self.read(machine, |state| {
@@ -267,6 +291,19 @@ pub fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) -> Du
 /// One request on a new connection: the answer's object.
 pub fn get(from: &NetNs, to: SocketAddr) -> std::io::Result<serde_json::Value> {
     get_within(from, to, Duration::from_secs(5))
+}
+
+/// Receives that many bytes; how many came.
+pub fn fetch(from: &NetNs, to: SocketAddr, bytes: usize) -> std::io::Result<usize> {
+    from.run(|| {
+        let mut socket = std::net::TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
+        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        socket.write_all(format!("GET /bytes/{bytes} HTTP/1.0\r\n\r\n").as_bytes())?;
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer)?;
+        let head = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(answer.len()) + 4;
+        Ok(answer.len() - head)
+    })?
 }
 
 pub fn get_within(from: &NetNs, to: SocketAddr, limit: Duration) -> std::io::Result<serde_json::Value> {
