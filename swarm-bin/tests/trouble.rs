@@ -6,7 +6,9 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Machines, User, failures, kill_9, one_at_a_time, present, runs, unix_millis, until};
+use common::{
+    Background, Machines, User, end, failures, kill_9, one_at_a_time, present, runs, unix_millis, until,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 const HELLO: &str = "-p 8080:8080 huyinghuan/helloworld:latest";
@@ -44,22 +46,19 @@ fn tasks_outlive_their_daemon(user: User) {
     let programs = machines.hello_processes();
     assert_eq!((containers.len(), programs.len()), (3, 3));
 
-    // A daemon that comes back soon.
+    // A daemon that comes back at once, as after a crash under a service supervisor.
     let flow = machines.flow(&[0, 1, 2]);
     std::thread::sleep(Duration::from_millis(500));
     let killed = unix_millis();
     kill_9(node.daemon_pid);
-    std::thread::sleep(Duration::from_millis(1000));
-    assert!(!runs(node.daemon_pid));
-    assert_eq!(machines.hello_processes(), programs, "the tasks are still there");
+    until("it is gone", SOON, || !runs(node.daemon_pid));
     let started = Instant::now();
-    let mut daemon = start_daemon(&machines, victim);
+    start_daemon(&machines, victim);
     until("the daemon answers", SOON, || machines.docker(victim, "version").ok);
     let answers = started.elapsed();
     until("it is in the swarm", SOON, || {
         machines.docker(victim, "info --format {{.Swarm.LocalNodeState}}").out.trim() == "active"
     });
-    let ready = until("it is Ready", SOON, || state_of(&machines, victim) == "Ready");
     std::thread::sleep(Duration::from_millis(4000)); // long enough for whoever wanted to replace the tasks
     assert_eq!(state_of(&machines, victim), "Ready");
     let requests = flow.end();
@@ -67,8 +66,7 @@ fn tasks_outlive_their_daemon(user: User) {
     assert!(in_first_second.is_empty(), "{in_first_second:?}");
     let all = failures(&requests, 0, u64::MAX);
     println!(
-        "{user:?}: daemon killed: 0 failed in the first second, {} of {} in all; the next daemon answers after {answers:.2?}, \
-         is Ready {ready:.2?} later",
+        "{user:?}: daemon killed: the next one answers after {answers:.2?}; 0 requests failed in the first second, {} of {} in all",
         all.len(),
         requests.len(),
     );
@@ -82,24 +80,32 @@ fn tasks_outlive_their_daemon(user: User) {
         || placed(&machines, "web", "Running").iter().filter(|(_, at)| *at == node.name).count() == 2;
     until("two tasks on each node", SOON, two_each);
     assert!(programs.is_subset(&machines.hello_processes()));
-    machines.docker(0, "service scale -d web=3").must();
-    until("three tasks", SOON, || machines.hello_processes().len() == 3);
 
     // A daemon that stays away until its tasks have been replaced.
     let second = inside_daemon(&machines, victim);
+    let before = machines.hello_processes();
+    let flow = machines.flow(&[0, 1, 2]);
+    std::thread::sleep(Duration::from_millis(300));
+    let killed = unix_millis();
     kill_9(second);
-    let _ = daemon.wait();
     let down = until("it is Down", SOON, || state_of(&machines, victim) == "Down");
     let replaced = down
-        + until("three tasks on two nodes", SOON, || {
+        + until("six tasks on two nodes", SOON, || {
             let running = placed(&machines, "web", "Running");
-            running.len() == 3 && running.iter().all(|(_, at)| *at != node.name)
+            running.len() == 6 && running.iter().all(|(_, at)| *at != node.name)
         });
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(before.is_subset(&machines.hello_processes()), "without a daemon the tasks are still there");
+    let requests = flow.end();
+    let (first, all) = (failures(&requests, killed, killed + 1000), failures(&requests, 0, u64::MAX));
+    println!("{user:?}: daemon away: {} of {} requests failed", all.len(), requests.len());
+    assert!(first.is_empty(), "{first:?}");
+    assert!(all.is_empty(), "{all:?}");
     let started = Instant::now();
-    let _daemon = start_daemon(&machines, victim);
+    start_daemon(&machines, victim);
     until("it is Ready again", SOON, || state_of(&machines, victim) == "Ready");
     let ready = started.elapsed();
-    until("what was replaced has ended", SOON, || machines.hello_processes().len() == 3);
+    until("what was replaced has ended", SOON, || machines.hello_processes().len() == 6);
     println!(
         "{user:?}: daemon away: Down after {down:.2?}, replaced after {replaced:.2?}; back: Ready after {ready:.2?}"
     );
@@ -107,6 +113,58 @@ fn tasks_outlive_their_daemon(user: User) {
     std::thread::sleep(Duration::from_millis(600));
     let requests = flow.end();
     assert!(failures(&requests, 0, u64::MAX).is_empty(), "{requests:?}");
+}
+
+#[test]
+fn daemons_that_are_told_to_end_and_started_again_drop_no_flow_and_no_task() {
+    let _turn = one_at_a_time();
+    if !present(&["docker", "nsenter", "curl"]) {
+        return;
+    }
+    let Some(machines) = Machines::start(User::Root, 2) else { return };
+    machines.swarm("worker");
+    machines.docker(0, &format!("service create -d --name web --replicas 2 {HELLO}")).must();
+    let url = format!("{}:8080", machines.nodes[1].addr);
+    until("both run", SOON, || placed(&machines, "web", "Running").len() == 2);
+    until("it is served", SOON, || machines.curl(machines.client_pid, &url).ok);
+    let (containers, programs) = (container_pids(&machines, "web"), machines.hello_processes());
+    let peers = || machines.docker_args(0, &["network", "inspect", "ingress", "-f", "{{len .Peers}}"]).must();
+    let swarm = machines.docker(0, "info --format {{.Swarm.Cluster.ID}}").must();
+
+    // One connection with a request twice a second, and connections of their own beside it.
+    let count = 20;
+    let long = ["curl", "-s", "-S", "--rate", "120/m", "-w", " %{num_connects}\n"];
+    let long_url = format!("http://{url}/json#[1-{count}]");
+    let long = machines.seat().start_inside(machines.client_pid, &[&long[..], &[&long_url]].concat());
+    let flow = machines.flow(&[0, 1]);
+    std::thread::sleep(Duration::from_millis(500));
+    for machine in [0, 1] {
+        end(machines.nodes[machine].daemon_pid);
+        until("it ended", SOON, || !runs(machines.nodes[machine].daemon_pid));
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(machines.hello_processes(), programs);
+        start_daemon(&machines, machine);
+        let took = until("it is a node again", SOON, || {
+            let nodes = machines.docker(0, "node ls --format {{.Status}}");
+            let info = machines.docker(machine, "info --format {{.Swarm.LocalNodeState}}");
+            nodes.out.matches("Ready").count() == 2 && info.out.trim() == "active"
+        });
+        println!("{} is back {took:.2?} after its start", machines.nodes[machine].name);
+    }
+    std::thread::sleep(Duration::from_millis(4000));
+    let requests = flow.end();
+    let answers = long.finished().must();
+    let connections: Vec<&str> =
+        answers.lines().filter_map(|line| line.rsplit_once("} ")).map(|line| line.1).collect();
+    assert_eq!(connections.len(), count, "{answers}");
+    assert_eq!(connections.iter().filter(|made| **made != "0").count(), 1, "one connection: {answers}");
+    let failed = failures(&requests, 0, u64::MAX);
+    assert!(failed.is_empty(), "{} of {}: {failed:?}", failed.len(), requests.len());
+    assert_eq!(machines.docker(0, "info --format {{.Swarm.Cluster.ID}}").must(), swarm);
+    assert_eq!((container_pids(&machines, "web"), machines.hello_processes()), (containers, programs));
+    until("both are peers", SOON, || peers().trim() == "2");
+    machines.docker(0, "service scale -d web=4").must();
+    until("four run", SOON, || machines.hello_processes().len() == 4);
 }
 
 #[test]
@@ -118,7 +176,7 @@ fn two_managers_of_three_go_on_without_the_leader() {
     let Some(machines) = Machines::start(User::Root, 3) else { return };
     machines.swarm("manager");
     until("all can lead", SOON, || {
-        machines.docker(1, "node ls --format {{.ManagerStatus}}").must().matches("Reachable").count() == 2
+        machines.docker(0, "node ls --format {{.ManagerStatus}}").must().matches("Reachable").count() == 2
     });
     machines.docker(2, &format!("service create -d --name web --replicas 3 {HELLO}")).must();
     until("every node runs a task", SOON, || placed(&machines, "web", "Running").len() == 3);
@@ -245,7 +303,7 @@ fn state_of(machines: &Machines, machine: usize) -> String {
 }
 
 /// Starts a machine's daemon as it was started before, from within.
-fn start_daemon(machines: &Machines, machine: usize) -> std::process::Child {
+fn start_daemon(machines: &Machines, machine: usize) -> Background {
     let node = &machines.nodes[machine];
     let socket = node.docker_host.strip_prefix("unix://").unwrap();
     let data = format!("{}/data", socket.strip_suffix("/docker.sock").unwrap());

@@ -19,7 +19,7 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, killpg},
+    sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
 use serde_json::Value;
@@ -151,16 +151,14 @@ impl Seat {
         Said::of(self.command(self.program.to_str().unwrap()).args(line.split_whitespace()))
     }
 
-    /// Starts a program in all namespaces of a machine, without waiting for it.
-    pub fn start_inside(&self, pid: u32, args: &[&str]) -> Child {
-        let log = File::create(self.home.join("inside.log")).unwrap();
-        self.enter(pid, ALL)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap()
+    /// Starts a program in all namespaces of a machine, without waiting for it. It ends with the machine.
+    pub fn start_inside(&self, pid: u32, args: &[&str]) -> Background {
+        let [out, err] = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
+        let mut command = self.enter(pid, ALL);
+        command.args(args).stdin(Stdio::null()).process_group(0);
+        command.stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Background { line: format!("{command:?}"), child, out, err }
     }
 
     /// A program in the network of a machine or the client.
@@ -391,7 +389,12 @@ pub fn runs(pid: u32) -> bool {
 
 /// `kill -9`, for a process of ours.
 pub fn kill_9(pid: u32) {
-    nix::sys::signal::kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL).unwrap();
+    kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL).unwrap();
+}
+
+/// `kill`, for a process of ours.
+pub fn end(pid: u32) {
+    kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGTERM).unwrap();
 }
 
 impl Said {
@@ -401,31 +404,11 @@ impl Said {
     }
 
     pub fn within(limit: Duration, command: &mut Command) -> Self {
-        let line = format!("{command:?}");
-        let [mut out, mut err] = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
+        let [out, err] = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
         command.stdin(Stdio::null()).process_group(0);
         command.stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{line}: {error}"));
-        let begin = Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                break Some(status);
-            }
-            if begin.elapsed() > limit {
-                let _ = killpg(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGKILL);
-                child.wait().unwrap();
-                break None;
-            }
-            sleep(Duration::from_millis(2));
-        };
-        let said = Self {
-            ok: status.is_some_and(|status| status.success()),
-            out: content(&mut out),
-            err: content(&mut err),
-            line,
-        };
-        assert!(status.is_some(), "not within {limit:?}: {}\n{}{}", said.line, said.out, said.err);
-        said
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Background { line: format!("{command:?}"), child, out, err }.finished_within(limit)
     }
 
     /// Standard output of a command that must succeed.
@@ -439,6 +422,41 @@ impl Said {
         assert!(!self.ok, "must fail: {}\n{}", self.line, self.out);
         let text = self.err.trim();
         text.strip_prefix("Error response from daemon: ").unwrap_or(text).to_owned()
+    }
+}
+
+/// A command that runs beside the test, as the first of its process group.
+#[derive(Debug)]
+pub struct Background {
+    line: String,
+    child: Child,
+    out: File,
+    err: File,
+}
+
+impl Background {
+    /// What it said, once it has ended; an error if it does not end.
+    pub fn finished(self) -> Said {
+        self.finished_within(LIMIT)
+    }
+
+    fn finished_within(mut self, limit: Duration) -> Said {
+        let begin = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break Some(status);
+            }
+            if begin.elapsed() > limit {
+                let _ = killpg(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGKILL);
+                self.child.wait().unwrap();
+                break None;
+            }
+            sleep(Duration::from_millis(2));
+        };
+        let ok = status.is_some_and(|status| status.success());
+        let said = Said { ok, out: content(&mut self.out), err: content(&mut self.err), line: self.line };
+        assert!(status.is_some(), "not within {limit:?}: {}\n{}{}", said.line, said.out, said.err);
+        said
     }
 }
 
