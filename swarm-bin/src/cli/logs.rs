@@ -32,8 +32,13 @@ pub(crate) struct LogsArgs {
 impl LogsArgs {
     pub(super) async fn run(self, client: &Client) -> Result<(), VerbError> {
         let found = find(client, &self.service).await?;
-        let mut names =
-            Names { client, service: text(&found, "/Spec/Name").to_owned(), known: BTreeMap::new() };
+        let replicas = number(&found, "/Spec/Mode/Replicated/Replicas");
+        let mut names = Names {
+            client,
+            service: text(&found, "/Spec/Name").to_owned(),
+            digits: replicas.to_string().len(),
+            known: BTreeMap::new(),
+        };
         let path = format!(
             "/services/{}/logs?stdout=1&stderr=1&details=1&follow={}&timestamps={}&tail={}",
             text(&found, "/ID"),
@@ -53,7 +58,7 @@ impl LogsArgs {
                 let line = String::from_utf8_lossy(&line).into_owned();
                 let (time, details, rest) = split(&line, self.timestamps);
                 let who = if self.raw { String::new() } else { names.of(details).await? };
-                out::bytes(stderr, format!("{who}{time}{rest}").as_bytes());
+                out::bytes(stderr, format!("{time}{who}{rest}").as_bytes());
             }
         }
         Ok(())
@@ -95,10 +100,12 @@ fn detail<'a>(details: &'a str, key: &str) -> &'a str {
     pairs.find(|(name, _)| *name == key).map(|(_, value)| value).unwrap_or_default()
 }
 
-/// `web.1.ihmv6ft1qpom@node02`, asked for once per task.
+/// `web.1.ihmv6ft1qpom@node02    | ` as docker writes it, asked for once per task.
 struct Names<'a> {
     client: &'a Client,
     service: String,
+    /// Slots are padded to as many.
+    digits: usize,
     known: BTreeMap<String, String>,
 }
 
@@ -109,11 +116,13 @@ impl Names<'_> {
             return Ok(name.clone());
         }
         let task = self.client.get(&format!("/tasks/{}", encode(id))).await?;
-        let node = detail(details, "com.docker.swarm.node.id");
-        let node = self.client.get(&format!("/nodes/{}", encode(node))).await?;
+        let node_id = detail(details, "com.docker.swarm.node.id");
+        let node = self.client.get(&format!("/nodes/{}", encode(node_id))).await?;
         let hostname = text(&node, "/Description/Hostname");
-        let name = format!("{}.{}.{}@{hostname}", self.service, number(&task, "/Slot"), short(id));
-        let name = format!("{name:<WHO_WIDTH$} | ");
+        let slot = number(&task, "/Slot").to_string();
+        let of_what = if slot == "0" { node_id } else { &slot };
+        let padding = " ".repeat(self.digits.saturating_sub(slot.len()));
+        let name = format!("{}.{of_what}.{}@{hostname}{padding}    | ", self.service, short(id));
         self.known.insert(id.to_owned(), name.clone());
         Ok(name)
     }
@@ -122,7 +131,6 @@ impl Names<'_> {
 /// A stream, three zeros and a length.
 const HEADER: usize = 8;
 const MAX_LINE: usize = 4 << 20;
-const WHO_WIDTH: usize = 36;
 
 #[cfg(test)]
 mod tests {

@@ -80,7 +80,7 @@ impl ServiceCommand {
             Self::Inspect { services } => {
                 let mut all = Vec::new();
                 for service in services {
-                    all.push(find(&client, &service).await?);
+                    all.push(look(&client, &service, "?insertDefaults=true").await?);
                 }
                 out::pretty(&Value::Array(all));
             }
@@ -118,9 +118,13 @@ impl ServiceCommand {
     }
 }
 
-/// The service of that id or name.
+/// The service of that id or name, as it was asked for.
 pub(super) async fn find(client: &Client, service: &str) -> Result<Value, VerbError> {
-    client.get(&format!("/services/{}", encode(service))).await.map_err(|error| {
+    look(client, service, "").await
+}
+
+async fn look(client: &Client, service: &str, query: &str) -> Result<Value, VerbError> {
+    client.get(&format!("/services/{}{query}", encode(service))).await.map_err(|error| {
         if error.is_not_found() {
             VerbError::NoSuchService { service: service.to_owned() }
         } else {
