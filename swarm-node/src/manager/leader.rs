@@ -21,6 +21,8 @@ use crate::clock;
 const LOOK: Duration = Duration::from_millis(100);
 /// A node that the gossip calls dead is believed to be so unless its session spoke within this time.
 const FRESH: Duration = Duration::from_millis(1500);
+/// How long a daemon that announced its restart may take. Its tasks are not moved meanwhile.
+const RESTART: Duration = Duration::from_secs(15);
 /// A node that the gossip does not know is down after this silence. 15 s, as SwarmKit: three heartbeats of 5 s.
 const FORGOTTEN: Duration = Duration::from_secs(15);
 
@@ -107,6 +109,9 @@ fn gone_nodes(manager: &Manager, since: Instant) -> Vec<NodeStatusUpdate> {
         let presence = manager.sessions.presence(node);
         let silent = now.duration_since(presence.map_or(since, |presence| presence.heard.max(since)));
         let connected = presence.is_some_and(|presence| presence.connected);
+        if presence.is_some_and(|presence| presence.pausing) && silent < RESTART {
+            continue; // its tasks run, and it said that it will be back
+        }
         let state = members.get(node.as_str());
         let dead = matches!(state, Some(MemberState::Dead));
         let left = matches!(state, Some(MemberState::Left));

@@ -45,6 +45,7 @@ pub(super) struct Sessions {
 struct Session {
     serial: u64,
     heard: Instant,
+    pausing: bool,
     /// `None` after the connection broke.
     commands: Option<mpsc::UnboundedSender<SessionDown>>,
     logs: BTreeMap<u64, mpsc::Sender<(Vec<WireLine>, bool)>>,
@@ -55,6 +56,8 @@ struct Session {
 pub(super) struct Presence {
     pub(super) heard: Instant,
     pub(super) connected: bool,
+    /// It said that it will be back.
+    pub(super) pausing: bool,
 }
 
 impl Sessions {
@@ -65,8 +68,13 @@ impl Sessions {
     fn open(&self, node: NodeId) -> (u64, mpsc::UnboundedReceiver<SessionDown>) {
         let serial = self.requests.fetch_add(1, Ordering::Relaxed);
         let (commands, receiver) = mpsc::unbounded_channel();
-        let session =
-            Session { serial, heard: clock::instant(), commands: Some(commands), logs: BTreeMap::new() };
+        let session = Session {
+            serial,
+            heard: clock::instant(),
+            pausing: false,
+            commands: Some(commands),
+            logs: BTreeMap::new(),
+        };
         self.with(|open| open.insert(node, session));
         (serial, receiver)
     }
@@ -88,10 +96,19 @@ impl Sessions {
         });
     }
 
+    fn pausing(&self, node: NodeId, serial: u64) {
+        self.with(|open| {
+            if let Some(session) = open.get_mut(&node).filter(|session| session.serial == serial) {
+                session.pausing = true;
+            }
+        });
+    }
+
     pub(super) fn presence(&self, node: NodeId) -> Option<Presence> {
         self.with(|open| {
             let session = open.get(&node)?;
-            Some(Presence { heard: session.heard, connected: session.commands.is_some() })
+            let connected = session.commands.is_some();
+            Some(Presence { heard: session.heard, connected, pausing: session.pausing })
         })
     }
 
@@ -170,6 +187,7 @@ async fn listen(manager: &Manager, mut reader: FrameReader, (node, serial): (Nod
         manager.sessions.heard(node, serial);
         match message {
             SessionUp::Heartbeat | SessionUp::Register { .. } => {}
+            SessionUp::Pausing => manager.sessions.pausing(node, serial),
             SessionUp::Statuses(updates) => {
                 // If it cannot be written down, the session ends and the worker reports again.
                 if manager.propose(Action::UpdateTaskStatuses { node, updates }).await.is_err() {

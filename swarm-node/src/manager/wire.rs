@@ -17,6 +17,8 @@ pub(crate) enum SessionUp {
     Statuses(Vec<TaskStatusUpdate>),
     /// Still here.
     Heartbeat,
+    /// The daemon is being restarted: its tasks run on, it will be back.
+    Pausing,
     /// Lines that the manager asked for; `done` with the last.
     Logs { request: u64, lines: Vec<WireLine>, done: bool },
 }

@@ -58,6 +58,8 @@ enum Phase {
     Failed(String),
 }
 
+/// How often a membership that could not be continued is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How often a join is tried again in the background.
 const REJOIN: Duration = Duration::from_secs(5);
 
@@ -173,8 +175,27 @@ impl Node {
             Ok(None) => Phase::Inactive,
             Err(rejection) => Phase::Failed(rejection.message),
         };
+        if matches!(phase, Phase::Failed(_)) {
+            tokio::spawn(node.clone().resume_later());
+        }
         node.set(phase);
         Ok(node)
+    }
+
+    /// The reason may pass: a port that is still in use, an earlier daemon that has not quite ended.
+    async fn resume_later(self) {
+        loop {
+            sleep(AGAIN).await;
+            let _turn = self.inner.turn.lock().await;
+            if !matches!(self.phase(), Phase::Failed(_)) {
+                return;
+            }
+            match self.resume().await {
+                Ok(Some(member)) => return self.set(Phase::Active(self.guard(member))),
+                Ok(None) => return self.set(Phase::Inactive),
+                Err(rejection) => self.set(Phase::Failed(rejection.message)),
+            }
+        }
     }
 
     async fn resume(&self) -> Result<Option<Member>, Rejection> {

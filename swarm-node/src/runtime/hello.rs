@@ -111,7 +111,7 @@ fn converse(socket: &Socket, me: &Identity) -> io::Result<()> {
         let head = format!(
             "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: {connection}\r\n\r\n"
         );
-        let mut wire = &*socket;
+        let mut wire = socket;
         match bulk {
             _ if request.method == "HEAD" => wire.write_all(head.as_bytes())?,
             None => wire.write_all((head + &body).as_bytes())?,

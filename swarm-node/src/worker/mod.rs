@@ -70,6 +70,9 @@ pub(crate) struct Worker {
     last_gateway_addr: Mutex<Option<Ipv4Addr>>,
     plane: OnceLock<Plane>,
     plane_changed: Arc<Notify>,
+    /// The manager should be told that the daemon will be back; and: it was told.
+    pausing: Notify,
+    paused: Notify,
     /// Whether the assignment and the tables are complete enough to program the kernel from them.
     settled: watch::Sender<bool>,
     background: Mutex<JoinSet<()>>,
@@ -108,6 +111,8 @@ impl Worker {
             last_gateway_addr: Mutex::default(),
             plane: OnceLock::new(),
             plane_changed: Arc::new(Notify::new()),
+            pausing: Notify::new(),
+            paused: Notify::new(),
             settled: watch::channel(fresh).0,
             background: Mutex::default(),
             post,
@@ -194,6 +199,8 @@ impl Worker {
 
     /// Ends the daemon's part. Tasks, their namespaces and the kernel's tables stay.
     pub(crate) async fn stop(&self) {
+        self.pausing.notify_one();
+        let _ = tokio::time::timeout(FAREWELL, self.paused.notified()).await;
         lock(&self.background).abort_all();
         self.plane().stop();
         if let Some(agent) = self.gossip.get() {
@@ -301,6 +308,9 @@ async fn joined(events: &mut UnboundedReceiver<overlay_gossip::Event>) {
         }
     }
 }
+
+/// Time to tell the manager that the daemon will be back.
+const FAREWELL: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// Time to find a peer before the tables are taken as they are.
 const LONELY: std::time::Duration = std::time::Duration::from_secs(3);

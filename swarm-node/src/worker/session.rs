@@ -142,6 +142,11 @@ async fn tell(worker: &Worker, mut writer: FrameWriter, mut outbox: mpsc::Receiv
         }
         let message = tokio::select! {
             changed = statuses.changed() => if changed.is_ok() { continue } else { return },
+            () = worker.pausing.notified() => {
+                let _ = writer.send(&SessionUp::Pausing).await;
+                worker.paused.notify_one();
+                return;
+            }
             _ = heartbeat.tick() => SessionUp::Heartbeat,
             Some(answer) = outbox.recv() => answer,
         };

@@ -169,10 +169,11 @@ fn daemon_restart() {
     let before = tasks(&world);
     for machine in [2, 1, 0] {
         let shims = world.shims(machine);
-        world.crash_daemon(machine);
+        world.stop_daemon(machine);
         for _ in 0..20 {
             get(&world.client, target).expect("served without the daemon");
         }
+        std::thread::sleep(Duration::from_secs(3)); // long enough to be called dead by the gossip
         world.restart_daemon(machine);
         until("the node is back", SOON, || {
             let up = |state: &State| state.nodes().values().all(|node| !node.loses_tasks());

@@ -169,6 +169,13 @@ impl World {
         self.kill_tasks(machine);
     }
 
+    /// Ends the daemon as SIGTERM does; tasks and kernel state stay.
+    pub fn stop_daemon(&mut self, machine: usize) {
+        let node = self.machines[machine].node.clone();
+        self.run(machine, async move { node.shutdown().await });
+        self.crash_daemon(machine);
+    }
+
     /// Ends the daemon without a goodbye; tasks and kernel state stay.
     pub fn crash_daemon(&mut self, machine: usize) {
         if let Some(runtime) = self.machines[machine].runtime.take() {
@@ -241,6 +248,12 @@ impl Drop for World {
     fn drop(&mut self) {
         for machine in self.machines.iter().filter(|_| std::thread::panicking()) {
             println!("{}: data plane failures {:?}", machine.name, machine.node.data_plane_failures());
+            println!("{}: {:?}", machine.name, machine.node.local());
+            let _ = machine.node.read(|state| {
+                for node in state.nodes().values() {
+                    println!("{} {}: {:?}", node.id, node.description.hostname, node.status);
+                }
+            });
             for tool in [&["nft", "list", "ruleset"][..], &["ip", "-d", "addr"], &["bridge", "fdb"]] {
                 let run = || std::process::Command::new(tool[0]).args(&tool[1..]).output();
                 if let Ok(Ok(output)) = machine.netns.run(run) {
