@@ -1,7 +1,7 @@
 //! Published ports for clients on the node itself: `curl localhost:8080`.
 //!
-//! Clients from outside never come here: the mesh takes their packets before, and the listeners are bound to the loop and to
-//! the bridge of the tasks. They also reserve the port, so that no other program of the host takes it.
+//! Clients from outside never come here: the mesh takes their packets before, and its guard drops the rest. A listener is
+//! opened after the guard stands, and reserves the port, so that no other program of the host takes it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,40 +25,31 @@ use tokio::{
 
 use swarm_state::AssignedTask;
 
-use crate::{
-    dataplane::GATEWAY,
-    worker::{Worker, host_ports},
-};
+use crate::worker::{Worker, host_ports};
 
 /// Time to reach one task before the next is tried.
 const DIAL: Duration = Duration::from_secs(2);
 
-/// Where node-local clients come from.
-const DEVICES: [&str; 2] = ["lo", GATEWAY];
-
-/// Keeps the listeners of each published TCP port.
+/// Keeps a listener for each published TCP port.
 pub(crate) async fn run(worker: Arc<Worker>) {
     let mut tables = worker.tables.subscribe();
-    let mut listeners: BTreeMap<(u16, &'static str), AbortHandle> = BTreeMap::new();
+    let mut listeners: BTreeMap<u16, AbortHandle> = BTreeMap::new();
     let mut tasks = JoinSet::new();
     loop {
         tables.mark_unchanged();
         let wanted = ports(&worker);
-        listeners.retain(|(port, _), handle| {
+        listeners.retain(|port, handle| {
             let keep = wanted.contains(port);
             if !keep {
                 handle.abort();
             }
             keep && !handle.is_finished()
         });
-        if wanted.iter().any(|port| !listeners.contains_key(&(*port, DEVICES[0]))) {
-            worker.plane().sync().await; // the bridge of the tasks is there now
+        if wanted.iter().any(|port| !listeners.contains_key(port)) {
+            worker.plane().sync().await;
         }
         for port in wanted {
-            for device in DEVICES {
-                let listening = || tasks.spawn(listen(Arc::clone(&worker), port, device));
-                listeners.entry((port, device)).or_insert_with(listening);
-            }
+            listeners.entry(port).or_insert_with(|| tasks.spawn(listen(Arc::clone(&worker), port)));
         }
         while tasks.try_join_next().is_some() {}
         if tables.changed().await.is_err() {
@@ -92,13 +83,13 @@ fn ingress(worker: &Worker) -> Option<Arc<View>> {
     worker.tables.borrow().views.get(&network.id).cloned()
 }
 
-async fn listen(worker: Arc<Worker>, port: u16, device: &'static str) {
+async fn listen(worker: Arc<Worker>, port: u16) {
     let listener = loop {
-        match bind(port, device) {
+        match bind(port) {
             Ok(listener) => break listener,
             Err(error) => {
                 crate::notice(&format!(
-                    "published port {port} is not served for clients on {device}: {error}"
+                    "published port {port} is not served for clients on this node: {error}"
                 ));
                 sleep(Duration::from_secs(5)).await;
             }
@@ -117,11 +108,10 @@ async fn listen(worker: Arc<Worker>, port: u16, device: &'static str) {
     }
 }
 
-fn bind(port: u16, device: &str) -> io::Result<TcpListener> {
+fn bind(port: u16) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    socket.bind_device(Some(device.as_bytes()))?;
     socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())?;
     socket.listen(128)?;
     TcpListener::from_std(socket.into())

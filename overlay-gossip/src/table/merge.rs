@@ -28,7 +28,11 @@ impl Tables {
             return;
         }
         let pace = self.pace(&network, members);
+        let floor = self.attachment_of(&network, &owner);
         for row in rows {
+            if row.phase != Phase::Gone && floor.is_some_and(|floor| (epoch, row.version) < floor) {
+                continue; // from before its owner left the network
+            }
             if row.version > MAX_VERSION || row.value.len() > self.limits.value {
                 self.refused += 1;
                 continue;
@@ -112,6 +116,13 @@ impl Tables {
                 self.write(now, &network, key, (row.phase, row.value));
             }
         }
+    }
+
+    /// Epoch and version of an owner's attachment to a network: its rows there are younger.
+    fn attachment_of(&self, network: &NetworkId, owner: &NodeName) -> Option<(u64, u64)> {
+        let key = RowKey::new(ATTACHMENT, network.as_str());
+        let row = self.store.get(&NetworkId::cluster(), owner, &key)?;
+        Some((row.epoch, row.version))
     }
 
     /// An owner left a network: what it had there is gone, also if that message was lost.

@@ -186,6 +186,7 @@ fn receive(table: &mut Table, scene: &Scene, (underlay, fabric): (&Underlay, &Fa
     // On their way home through the ingress node replies belong to no connection that it has seen.
     let raw = Chain::base(BaseChain::filter(Hook::Prerouting, -300))
         .rule(from_fabric().when(Field::RouteOfSource, Field::LOCAL).then(Stmt::NoTrack));
+    shortcut(table, scene, fabric);
     table.chain("home", raw).chain("mark", mangle).chain("serve", nat).chain("guard", guard);
     table.chain("clamp", clamp(underlay.inner_mtu()));
     // A packet that no task takes must not go back to the ingress node, nor be remembered as a connection without
@@ -196,6 +197,26 @@ fn receive(table: &mut Table, scene: &Scene, (underlay, fabric): (&Underlay, &Fa
             from_fabric().when(Expr::from(Field::CtStatus).masked(Field::DNAT), 0_u32).verdict(Verdict::Drop),
         );
     table.chain("strays", strays);
+}
+
+/// Programs and tasks of this node that ask another node for a published port are served by this node's own listener: their
+/// packets might be sent back here, where their connection is known as one that leaves.
+fn shortcut(table: &mut Table, scene: &Scene, fabric: &Fabric) {
+    let nodes = fabric.peers.values().map(|peer| peer.vtep).filter(std::net::IpAddr::is_ipv4);
+    table.set("nodes", nodes.fold(Set::keys([Type::Ipv4]), Set::member));
+    let mut programs = Chain::base(BaseChain::nat(Hook::Output, -100));
+    let mut tasks = Chain::base(BaseChain::nat(Hook::Prerouting, -101));
+    for &(protocol, port) in scene.mesh.ports.keys().filter(|(protocol, _)| *protocol == Protocol::Tcp) {
+        let here = |rule: Rule| {
+            rule.when_in_set(Field::IpDestination, "nodes")
+                .when(Field::L4Protocol, number(protocol))
+                .when(Field::TransportDestination, port)
+                .then(Stmt::Redirect { port: None })
+        };
+        programs.rules.push(here(Rule::new()));
+        tasks.rules.push(here(Rule::new().when(Field::IifName, GATEWAY)));
+    }
+    table.chain("programs", programs).chain("tasks", tasks);
 }
 
 fn local_sockets(scene: &Scene, plan: &PortPlan) -> Vec<SocketAddr> {

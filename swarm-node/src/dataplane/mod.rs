@@ -33,7 +33,6 @@ use tokio::{
 };
 
 use links::FABRIC;
-pub(crate) use links::GATEWAY;
 use scene::Scene;
 
 /// What one pass did.

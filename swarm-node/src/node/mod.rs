@@ -9,6 +9,7 @@ mod role;
 use std::{
     collections::BTreeMap,
     net::IpAddr,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -162,7 +163,7 @@ impl Node {
     /// The data directory cannot be used.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
         let refuse = |source| StartError::DataDir { path: config.data_dir.display().to_string(), source };
-        std::fs::create_dir_all(&config.data_dir).map_err(refuse)?;
+        create_private(&config.data_dir).map_err(refuse)?;
         let inner = Inner {
             config,
             changes: broadcast::channel(1024).0,
@@ -522,6 +523,13 @@ impl Node {
     fn set(&self, phase: Phase) {
         *self.inner.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
+}
+
+/// The directory holds keys.
+fn create_private(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
 }
 
 /// Runs to its end even if the one who asked goes away: half a membership is none.

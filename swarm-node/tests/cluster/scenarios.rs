@@ -72,6 +72,12 @@ fn published_port() {
             })
             .collect();
         assert_eq!(both.len(), 2, "both tasks answer on localhost");
+        for other in &world.machines {
+            for _ in 0..8 {
+                let to = SocketAddr::new(other.addr, 8080);
+                get(&machine.netns, to).unwrap_or_else(|e| panic!("from {} to {to}: {e}", machine.addr));
+            }
+        }
     }
     println!("shares: {shares:?}");
     assert!(shares.len() == 2 && shares.values().all(|share| (240..=360).contains(share)), "{shares:?}");
