@@ -14,10 +14,10 @@ use tokio::{
 };
 
 use super::{
-    TIMEOUT_TEXT,
     advertise::{self, Addresses},
     member::{Member, internal, listen, seat},
     record::{NodeRecord, forget, identity_dir, raft_dir},
+    texts::TIMEOUT_TEXT,
 };
 use crate::{
     clock,

@@ -5,10 +5,11 @@ mod found;
 mod member;
 mod record;
 mod role;
+mod status;
+mod texts;
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -16,8 +17,8 @@ use std::{
 
 use overlay_raft::tokio::Start;
 use swarm_state::{
-    Action, AssignedNetwork, Change, ClusterId, NetworkId, NodeId, Rejection, RejectionKind, Reply, State,
-    TaskId, spec::NodeDescription,
+    Action, AssignedNetwork, Change, NetworkId, NodeId, Rejection, RejectionKind, Reply, State, TaskId,
+    spec::NodeDescription,
 };
 use tokio::{
     sync::{broadcast, mpsc},
@@ -35,6 +36,8 @@ use crate::{
 };
 use member::Member;
 use record::NodeRecord;
+pub use status::{LocalState, LocalStatus, LogOptions, ManagerHealth, Peer, TaskLine};
+use texts::{ALREADY, NO_SWARM, NOT_A_MEMBER, TIMEOUT_TEXT, WORKER, manager_must_force};
 
 /// A node of a swarm, or one that is in none yet. Clones are handles of the same node.
 #[derive(Clone, Debug)]
@@ -63,86 +66,6 @@ enum Phase {
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often a join is tried again in the background.
 const REJOIN: Duration = Duration::from_secs(5);
-
-/// Whether the node is in a swarm; the words of `docker info`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum LocalState {
-    /// In none.
-    Inactive,
-    /// Joining.
-    Pending,
-    /// A member.
-    Active,
-    /// Could not continue; see [`LocalStatus::error`].
-    Error,
-}
-
-/// What a node knows about itself.
-#[derive(Clone, Debug)]
-pub struct LocalStatus {
-    /// Whether it is in a swarm.
-    pub state: LocalState,
-    /// Why it could not continue; empty if it could.
-    pub error: String,
-    /// Its id in the swarm.
-    pub node_id: Option<NodeId>,
-    /// The swarm's id.
-    pub cluster_id: Option<ClusterId>,
-    /// The address that it advertises.
-    pub addr: Option<IpAddr>,
-    /// Whether it is a manager, so that [`Node::read`] and [`Node::propose`] work.
-    pub is_manager: bool,
-    /// The managers that it knows, `(id, address:port)`.
-    pub managers: Vec<(NodeId, String)>,
-}
-
-/// How a manager is, as this manager sees it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct ManagerHealth {
-    /// Whether it leads.
-    pub leader: bool,
-    /// Whether it answers.
-    pub reachable: bool,
-}
-
-/// A node that takes part in a network.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Peer {
-    /// The first 12 characters of its id.
-    pub name: String,
-    /// Where its VXLAN packets go.
-    pub addr: IpAddr,
-}
-
-/// Which part of the logs is wanted.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LogOptions {
-    /// Stay and send what comes.
-    pub follow: bool,
-    /// The last so many lines of each task; `None`: all.
-    pub tail: Option<usize>,
-    /// Nothing older than this, in nanoseconds since the epoch.
-    pub since_ns: u64,
-    /// Whether stdout is wanted.
-    pub stdout: bool,
-    /// Whether stderr is wanted.
-    pub stderr: bool,
-}
-
-/// A line that a task wrote.
-#[derive(Clone, Debug)]
-pub struct TaskLine {
-    /// The task.
-    pub task: TaskId,
-    /// Where the task runs.
-    pub node: NodeId,
-    /// stdout or stderr.
-    pub stream: Stream,
-    /// Nanoseconds since the epoch.
-    pub at_ns: u64,
-    /// The line with its line feed.
-    pub line: Vec<u8>,
-}
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -370,7 +293,10 @@ impl Node {
             Phase::Pending(_) => {}
             Phase::Failed(_) => self.sweep().await,
             Phase::Active(member) if member.manager.is_some() && !force => {
-                return Err(Rejection::plain(RejectionKind::Unavailable, manager_must_force(&member)));
+                return Err(Rejection::plain(
+                    RejectionKind::Unavailable,
+                    manager_must_force(voters(&member)),
+                ));
             }
             Phase::Active(member) => member.remove().await,
         }
@@ -540,21 +466,6 @@ async fn to_the_end<T: Send + 'static>(
     done.unwrap_or_else(|error| Err(Rejection::plain(RejectionKind::Internal, error.to_string())))
 }
 
-fn manager_must_force(member: &Member) -> String {
-    let managers = member.manager.as_ref().map_or(1, |manager| manager.raft.status().borrow().voters.len());
-    let what = "You are attempting to leave the swarm on a node that is participating as a manager.";
-    let force = "Use `--force` to ignore this message.";
-    match managers {
-        0 | 1 => format!("{what} Removing the last manager erases all current state of the swarm. {force}"),
-        n => format!(
-            "{what} Removing this node leaves {} managers out of {n}. Without a Raft quorum your swarm will be inaccessible. {force}",
-            n - 1
-        ),
-    }
+fn voters(member: &Member) -> usize {
+    member.manager.as_ref().map_or(1, |manager| manager.raft.status().borrow().voters.len())
 }
-
-const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
-const WORKER: &str = "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this command on a manager node or promote the current node to a manager.";
-const ALREADY: &str = "This node is already part of a swarm. Use \"docker swarm leave\" to leave this swarm and join another one.";
-const NOT_A_MEMBER: &str = "This node is not part of a swarm";
-pub(crate) const TIMEOUT_TEXT: &str = "Timeout was reached before node joined. The attempt to join the swarm will continue in the background. Use the \"docker info\" command to see the current swarm status of your node.";
