@@ -37,7 +37,7 @@ fn a_kept_demo_is_entered_and_ended_as_it_says_as_an_ordinary_user() {
 #[test]
 fn an_interrupted_demo_leaves_nothing_behind() {
     let _turn = one_at_a_time();
-    let Some(seat) = Seat::take(User::Root) else { return };
+    let Some(seat) = Seat::take(User::this()) else { return };
     for (after, signal) in [(300, "INT"), (2500, "TERM")] {
         let script = format!(
             "'{}' demo --json & demo=$!; sleep {}; kill -{signal} $demo; wait $demo; echo $?",

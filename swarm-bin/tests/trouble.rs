@@ -121,7 +121,7 @@ fn daemons_that_are_told_to_end_and_started_again_drop_no_flow_and_no_task() {
     if !present(&["docker", "nsenter", "curl"]) {
         return;
     }
-    let Some(machines) = Machines::start(User::Root, 2) else { return };
+    let Some(machines) = Machines::start(User::this(), 2) else { return };
     machines.swarm("worker");
     machines.docker(0, &format!("service create -d --name web --replicas 2 {HELLO}")).must();
     let url = format!("{}:8080", machines.nodes[1].addr);
@@ -173,7 +173,7 @@ fn two_managers_of_three_go_on_without_the_leader() {
     if !present(&["docker", "nsenter"]) {
         return;
     }
-    let Some(machines) = Machines::start(User::Root, 3) else { return };
+    let Some(machines) = Machines::start(User::this(), 3) else { return };
     machines.swarm("manager");
     until("all can lead", SOON, || {
         machines.docker(0, "node ls --format {{.ManagerStatus}}").must().matches("Reachable").count() == 2
@@ -234,7 +234,7 @@ fn a_task_that_is_killed_is_replaced_and_the_others_serve() {
     if !present(&["docker", "nsenter"]) {
         return;
     }
-    let Some(machines) = Machines::start(User::Root, 2) else { return };
+    let Some(machines) = Machines::start(User::this(), 2) else { return };
     machines.swarm("worker");
     machines
         .docker(0, &format!("service create -d --name web --replicas 2 --restart-delay 500ms {HELLO}"))

@@ -17,7 +17,7 @@ fn services_are_updated_scaled_read_and_removed() {
     if !present(&["docker", "nsenter", "curl"]) {
         return;
     }
-    let Some(machines) = Machines::start(User::Root, 3) else { return };
+    let Some(machines) = Machines::start(User::this(), 3) else { return };
     machines.swarm("worker");
     let docker = |line: &str| machines.docker(0, line);
     docker("service create -d --name web --replicas 2 -p 8080:8080 --update-delay 100ms huyinghuan/helloworld:latest")
@@ -98,7 +98,7 @@ fn a_stack_is_deployed_changed_and_removed() {
     if !present(&["docker", "nsenter", "curl"]) {
         return;
     }
-    let Some(machines) = Machines::start(User::Root, 2) else { return };
+    let Some(machines) = Machines::start(User::this(), 2) else { return };
     machines.swarm("worker");
     let docker = |line: &str| machines.docker(0, line);
     let file = machines.seat().home.join("stack.yml");
@@ -150,7 +150,7 @@ fn the_verbs_of_swarm_bin_do_and_show_what_docker_does() {
     if !present(&["docker", "nsenter", "curl"]) {
         return;
     }
-    let Some(machines) = Machines::start(User::Root, 2) else { return };
+    let Some(machines) = Machines::start(User::this(), 2) else { return };
     let verb = |machine: usize, line: &str| -> Said {
         machines.seat().swarm_bin(&format!("-H {} {line}", machines.nodes[machine].docker_host))
     };

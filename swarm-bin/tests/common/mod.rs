@@ -32,6 +32,13 @@ pub enum User {
     Ordinary,
 }
 
+impl User {
+    /// Whoever runs the tests.
+    pub fn this() -> Self {
+        if nix::unistd::geteuid().is_root() { Self::Root } else { Self::Ordinary }
+    }
+}
+
 /// Machines in the background; gone when dropped.
 pub struct Machines {
     pub nodes: Vec<Machine>,
