@@ -19,12 +19,14 @@
 //! | [`netns`] | network namespaces: make, open, pin, run code inside |
 //! | [`link`] | interfaces, addresses, routes, rules, neighbours, forwarding entries, sysctls |
 //! | [`nft`] | nf_tables |
+//! | [`conntrack`] | the connections that the kernel tracks: read and forgotten |
 //! | [`userns`] | becoming root of a user namespace; leaving other namespaces |
 //! | [`mount`] | the file systems of a task |
 //! | [`process`] | watching and ending processes by identity, not by number |
 //!
 //! This is the only crate of the family with `unsafe` code; each block says why it is sound.
 
+pub mod conntrack;
 pub mod link;
 pub mod mount;
 pub mod netns;

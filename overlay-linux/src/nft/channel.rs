@@ -8,31 +8,41 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use super::error::NftError;
 use super::wire::{
-    Attrs, Message, NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, Received, find_str, find_u32,
-    messages,
+    Attrs, Message, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, Received, find_str,
+    find_u32, messages,
 };
 
-/// A socket in the network namespace of the thread that opened it.
+/// A socket in the network namespace of the thread that opened it, for one subsystem of netfilter.
 #[derive(Debug)]
-pub(super) struct Channel {
+pub(crate) struct Channel {
     socket: Socket,
+    subsystem: u16,
     seq: u32,
 }
 
-/// What a dump asks for.
+/// What the kernel is asked for or told, in one message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) doing: &'static str,
+    pub(crate) kind: u16,
+    pub(crate) family: u8,
+    pub(crate) attrs: &'a Attrs,
+}
+
+/// Why a request got no good answer.
 #[derive(Debug)]
-pub(super) struct Dump<'a> {
-    pub(super) doing: &'static str,
-    pub(super) kind: u16,
-    pub(super) family: u8,
-    pub(super) filter: &'a Attrs,
+pub(crate) enum ChannelError {
+    Socket { action: &'static str, source: io::Error },
+    Refused { op: String, source: io::Error, detail: Option<String> },
+    Busy { doing: &'static str },
+    Malformed { doing: &'static str },
+    TooLong { op: String },
 }
 
 impl Channel {
-    pub(super) fn open() -> Result<Self, NftError> {
-        let at = |action| move |source| NftError::Socket { action, source };
+    pub(crate) fn open(subsystem: u16) -> Result<Self, ChannelError> {
+        let at = |action| move |source| ChannelError::Socket { action, source };
         let mut socket = Socket::new(NETLINK_NETFILTER).map_err(at("open"))?;
         socket.bind_auto().map_err(at("bind"))?;
         socket.connect(&SocketAddr::new(0, 0)).map_err(at("connect"))?;
@@ -44,7 +54,7 @@ impl Channel {
         if setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
             setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_BUFFER).map_err(|e| at("configure")(e.into()))?;
         }
-        Ok(Self { socket, seq: 0 })
+        Ok(Self { socket, subsystem, seq: 0 })
     }
 
     pub(super) const fn next_seq(&mut self) -> u32 {
@@ -53,75 +63,102 @@ impl Channel {
     }
 
     /// Number of the kernel's current rule set; every transaction of anybody raises it.
-    pub(super) fn generation(&mut self) -> Result<u32, NftError> {
+    pub(super) fn generation(&mut self) -> Result<u32, ChannelError> {
         let doing = "read the generation";
-        let seq = self.request(GETGEN, 0, 0, &Attrs::default())?;
+        let seq = self.request(0, Request { doing, kind: GETGEN, family: 0, attrs: &Attrs::default() })?;
         let mut buffer = Vec::new();
         while self.receive(&mut buffer, 0)? {
             let Some(message) = messages(&buffer).find(|message| message.seq == seq) else { continue };
             if message.kind == NLMSG_ERROR {
-                let failure = Failure::parse(message).ok_or(NftError::Malformed { doing })?;
+                let failure = Failure::parse(message).ok_or(ChannelError::Malformed { doing })?;
                 return Err(failure.into_error(doing.to_owned()));
             }
             let generation = message.netfilter().and_then(|(_, attrs)| find_u32(attrs, 1));
-            return generation.ok_or(NftError::Malformed { doing });
+            return generation.ok_or(ChannelError::Malformed { doing });
         }
-        Err(NftError::Malformed { doing })
+        Err(ChannelError::Malformed { doing })
     }
 
     /// The kernel takes a batch only whole, and only if the socket's buffer could hold it.
-    pub(super) fn fit_send_buffer(&self, len: usize) -> Result<(), NftError> {
+    pub(super) fn fit_send_buffer(&self, len: usize) -> Result<(), ChannelError> {
         let wanted = len.saturating_add(SEND_SLACK);
         let fd = self.socket.as_fd();
         if setsockopt(&fd, sockopt::SndBufForce, &wanted).is_ok() {
             return Ok(());
         }
         setsockopt(&fd, sockopt::SndBuf, &wanted)
-            .map_err(|errno| NftError::Socket { action: "grow the send buffer", source: errno.into() })
+            .map_err(|errno| ChannelError::Socket { action: "grow the send buffer", source: errno.into() })
     }
 
     /// Asks for a list and hands over the family and attributes of each entry.
-    pub(super) fn dump(&mut self, dump: &Dump<'_>, mut each: impl FnMut(u8, &[u8])) -> Result<(), NftError> {
-        let Dump { doing, kind, family, filter } = *dump;
-        let seq = self.request(kind, NLM_F_DUMP, family, filter)?;
+    pub(crate) fn dump(
+        &mut self,
+        request: Request<'_>,
+        mut each: impl FnMut(u8, &[u8]),
+    ) -> Result<(), ChannelError> {
+        let doing = request.doing;
+        let seq = self.request(NLM_F_DUMP, request)?;
         let mut interrupted = false;
         let mut buffer = Vec::new();
         while self.receive(&mut buffer, 0)? {
             for message in messages(&buffer).filter(|message| message.seq == seq) {
                 interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
                 match message.kind {
-                    NLMSG_DONE if interrupted => return Err(NftError::Busy { doing: "read" }),
+                    NLMSG_DONE if interrupted => return Err(ChannelError::Busy { doing: "read" }),
                     NLMSG_DONE => return Ok(()),
                     NLMSG_ERROR => {
-                        let failure = Failure::parse(message).ok_or(NftError::Malformed { doing })?;
+                        let failure = Failure::parse(message).ok_or(ChannelError::Malformed { doing })?;
                         return Err(failure.into_error(doing.to_owned()));
                     }
                     _ => {
-                        let (family, attrs) = message.netfilter().ok_or(NftError::Malformed { doing })?;
+                        let (family, attrs) = message.netfilter().ok_or(ChannelError::Malformed { doing })?;
                         each(family, attrs);
                     }
                 }
             }
         }
-        Err(NftError::Malformed { doing })
+        Err(ChannelError::Malformed { doing })
     }
 
-    fn request(&mut self, kind: u16, flags: u16, family: u8, attrs: &Attrs) -> Result<u32, NftError> {
-        self.seq = self.seq.wrapping_add(1);
+    /// Tells the kernel to do something and waits until it did.
+    pub(crate) fn command(&mut self, request: Request<'_>) -> Result<(), ChannelError> {
+        let doing = request.doing;
+        let seq = self.request(NLM_F_ACK, request)?;
+        let mut buffer = Vec::new();
+        while self.receive(&mut buffer, 0)? {
+            let answer = messages(&buffer).find(|message| message.seq == seq && message.kind == NLMSG_ERROR);
+            let Some(answer) = answer else { continue };
+            let answer = Failure::parse(answer).ok_or(ChannelError::Malformed { doing })?;
+            return if answer.errno == 0 { Ok(()) } else { Err(answer.into_error(doing.to_owned())) };
+        }
+        Err(ChannelError::Malformed { doing })
+    }
+
+    /// Throws away what is left of an answer that was not read to its end; a dump under way would block the next.
+    pub(crate) fn drain(&self) -> Result<(), ChannelError> {
+        let mut buffer = Vec::new();
+        while self.receive(&mut buffer, nix::libc::MSG_DONTWAIT)? {}
+        Ok(())
+    }
+
+    fn request(&mut self, flags: u16, request: Request<'_>) -> Result<u32, ChannelError> {
+        let Request { doing, kind, family, attrs } = request;
+        let seq = self.next_seq();
         let mut bytes = Vec::new();
-        let message = Message::new(kind, flags, family, attrs.clone());
-        message.emit(self.seq, &mut bytes).ok_or_else(|| NftError::TooLong { op: "request".to_owned() })?;
+        let kind = (self.subsystem << 8) | kind;
+        let message = Message { kind, flags, family, resource: 0, attrs: attrs.clone() };
+        message.emit(seq, &mut bytes).ok_or_else(|| ChannelError::TooLong { op: doing.to_owned() })?;
         self.send(&bytes)?;
-        Ok(self.seq)
+        Ok(seq)
     }
 
-    pub(super) fn send(&self, bytes: &[u8]) -> Result<(), NftError> {
+    pub(super) fn send(&self, bytes: &[u8]) -> Result<(), ChannelError> {
         let sent = self.socket.send(bytes, 0);
-        sent.map(|_| ()).map_err(|source| NftError::Socket { action: "send", source })
+        sent.map(|_| ()).map_err(|source| ChannelError::Socket { action: "send", source })
     }
 
     /// One datagram; `false` if there is none and the flags say not to wait.
-    pub(super) fn receive(&self, buffer: &mut Vec<u8>, flags: i32) -> Result<bool, NftError> {
+    pub(super) fn receive(&self, buffer: &mut Vec<u8>, flags: i32) -> Result<bool, ChannelError> {
         buffer.clear();
         buffer.reserve(DATAGRAM);
         loop {
@@ -129,7 +166,7 @@ impl Channel {
                 Ok(_) => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && flags != 0 => return Ok(false),
-                Err(source) => return Err(NftError::Socket { action: "receive", source }),
+                Err(source) => return Err(ChannelError::Socket { action: "receive", source }),
             }
         }
     }
@@ -151,8 +188,8 @@ impl Failure {
         Some(Self { seq: message.seq, errno: i32::from_ne_bytes(*errno).saturating_neg(), detail })
     }
 
-    pub(super) fn into_error(self, op: String) -> NftError {
-        NftError::Refused { op, source: io::Error::from_raw_os_error(self.errno), detail: self.detail }
+    pub(super) fn into_error(self, op: String) -> ChannelError {
+        ChannelError::Refused { op, source: io::Error::from_raw_os_error(self.errno), detail: self.detail }
     }
 }
 

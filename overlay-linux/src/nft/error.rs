@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::channel::ChannelError;
 use super::plan::PlanError;
 
 /// Why nf_tables could not be read or written.
@@ -27,4 +28,16 @@ pub enum NftError {
     /// An operation has an attribute that is longer than netlink allows.
     #[error("{op}: too long for netlink")]
     TooLong { op: String },
+}
+
+impl From<ChannelError> for NftError {
+    fn from(error: ChannelError) -> Self {
+        match error {
+            ChannelError::Socket { action, source } => Self::Socket { action, source },
+            ChannelError::Refused { op, source, detail } => Self::Refused { op, source, detail },
+            ChannelError::Busy { doing } => Self::Busy { doing },
+            ChannelError::Malformed { doing } => Self::Malformed { doing },
+            ChannelError::TooLong { op } => Self::TooLong { op },
+        }
+    }
 }

@@ -21,7 +21,7 @@
 //! | `Stmt::Forward { device }` | `fwd to device` |
 
 mod batch;
-mod channel;
+pub(crate) mod channel;
 mod error;
 mod expr;
 mod field;
@@ -36,7 +36,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod value;
-mod wire;
+pub(crate) mod wire;
 
 pub use batch::{Batch, Op};
 pub use error::NftError;

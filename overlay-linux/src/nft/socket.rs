@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::batch::{Batch, Op};
-use super::channel::{Channel, Dump, Failure};
+use super::channel::{Channel, Failure, Request};
 use super::error::NftError;
 use super::model::{Ruleset, TableKey};
 use super::observe::Observed;
@@ -37,7 +37,7 @@ impl Nft {
     /// # Errors
     /// When the kernel has no nf_tables or no socket to spare.
     pub fn open() -> Result<Self, NftError> {
-        Ok(Self { channel: Channel::open()?, owner: DEFAULT_OWNER.to_owned() })
+        Ok(Self { channel: Channel::open(SUBSYS_NFTABLES)?, owner: DEFAULT_OWNER.to_owned() })
     }
 
     /// Opens another namespace, as owner `overlay`.
@@ -134,7 +134,7 @@ impl Nft {
             Some(failure) if failure.errno == nix::libc::ERESTART => Err(NftError::Busy { doing: "wrote" }),
             Some(failure) => {
                 let op = seqs.get(&failure.seq).map_or_else(|| "commit".to_owned(), ToString::to_string);
-                Err(failure.into_error(op))
+                Err(failure.into_error(op).into())
             }
             None if done => Ok(()),
             None => Err(NftError::Malformed { doing: "applied a batch" }),
@@ -170,8 +170,8 @@ impl Nft {
 
     fn read_tables(&mut self) -> Result<Observed, NftError> {
         let mut observed = Observed::empty(self.owner.clone());
-        let dump = Dump { doing: "list tables", kind: GETTABLE, family: 0, filter: &Attrs::default() };
-        self.channel.dump(&dump, |family, attrs| {
+        let request = Request { doing: "list tables", kind: GETTABLE, family: 0, attrs: &Attrs::default() };
+        self.channel.dump(request, |family, attrs| {
             observed.add_table(family, attrs);
         })?;
         let tables: Vec<TableKey> = observed.owned().cloned().collect();
@@ -179,20 +179,20 @@ impl Nft {
             let family = table.family.number();
             let mut filter = Attrs::default();
             filter.put_str(1, &table.name);
-            let dump = Dump { doing: "list chains", kind: GETCHAIN, family, filter: &filter };
-            self.channel.dump(&dump, |family, attrs| {
+            let request = Request { doing: "list chains", kind: GETCHAIN, family, attrs: &filter };
+            self.channel.dump(request, |family, attrs| {
                 if find_str(attrs, 1).as_ref() == Some(&table.name) {
                     observed.add_chain(family, attrs);
                 }
             })?;
-            let dump = Dump { doing: "list rules", kind: GETRULE, family, filter: &filter };
-            self.channel.dump(&dump, |family, attrs| {
+            let request = Request { doing: "list rules", kind: GETRULE, family, attrs: &filter };
+            self.channel.dump(request, |family, attrs| {
                 if find_str(attrs, 1).as_ref() == Some(&table.name) {
                     observed.add_rule(family, attrs);
                 }
             })?;
-            let dump = Dump { doing: "list sets", kind: GETSET, family, filter: &filter };
-            self.channel.dump(&dump, |family, attrs| {
+            let request = Request { doing: "list sets", kind: GETSET, family, attrs: &filter };
+            self.channel.dump(request, |family, attrs| {
                 if find_str(attrs, 1).as_ref() == Some(&table.name) {
                     observed.add_set(family, attrs);
                 }
@@ -201,13 +201,13 @@ impl Nft {
         for (table, set) in observed.static_sets() {
             let mut filter = Attrs::default();
             filter.put_str(1, &table.name).put_str(2, &set);
-            let dump = Dump {
+            let request = Request {
                 doing: "list elements",
                 kind: GETSETELEM,
                 family: table.family.number(),
-                filter: &filter,
+                attrs: &filter,
             };
-            self.channel.dump(&dump, |family, attrs| {
+            self.channel.dump(request, |family, attrs| {
                 observed.add_elements(family, attrs);
             })?;
         }

@@ -4,13 +4,13 @@
 ///
 /// An attribute longer than its 16-bit length allows poisons the sequence; [`Attrs::finish`] then says `None`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Attrs {
+pub(crate) struct Attrs {
     bytes: Vec<u8>,
     too_long: bool,
 }
 
 impl Attrs {
-    pub(super) fn put(&mut self, kind: u16, value: &[u8]) -> &mut Self {
+    pub(crate) fn put(&mut self, kind: u16, value: &[u8]) -> &mut Self {
         let Ok(len) = u16::try_from(value.len() + ATTR_HEADER) else {
             self.too_long = true;
             return self;
@@ -22,11 +22,11 @@ impl Attrs {
         self
     }
 
-    pub(super) fn put_u8(&mut self, kind: u16, value: u8) -> &mut Self {
+    pub(crate) fn put_u8(&mut self, kind: u16, value: u8) -> &mut Self {
         self.put(kind, &[value])
     }
 
-    pub(super) fn put_u32(&mut self, kind: u16, value: u32) -> &mut Self {
+    pub(crate) fn put_u32(&mut self, kind: u16, value: u32) -> &mut Self {
         self.put(kind, &value.to_be_bytes())
     }
 
@@ -40,12 +40,12 @@ impl Attrs {
         self.put(kind, &bytes)
     }
 
-    pub(super) fn nest(&mut self, kind: u16, inner: &Self) -> &mut Self {
+    pub(crate) fn nest(&mut self, kind: u16, inner: &Self) -> &mut Self {
         self.too_long |= inner.too_long;
         self.put(kind | NESTED, &inner.bytes)
     }
 
-    pub(super) fn finish(&self) -> Option<&[u8]> {
+    pub(crate) fn finish(&self) -> Option<&[u8]> {
         (!self.too_long).then_some(&self.bytes)
     }
 
@@ -135,11 +135,11 @@ pub(super) fn attrs(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 /// The value of the first attribute of that kind.
-pub(super) fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+pub(crate) fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
     attrs(bytes).find(|(found, _)| *found == kind).map(|(_, value)| value)
 }
 
-pub(super) fn find_u32(bytes: &[u8], kind: u16) -> Option<u32> {
+pub(crate) fn find_u32(bytes: &[u8], kind: u16) -> Option<u32> {
     find(bytes, kind)?.try_into().ok().map(u32::from_be_bytes)
 }
 
