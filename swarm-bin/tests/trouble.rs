@@ -14,6 +14,19 @@ const SOON: Duration = Duration::from_secs(20);
 const HELLO: &str = "-p 8080:8080 huyinghuan/helloworld:latest";
 
 #[test]
+fn followers_say_of_the_managers_what_the_leader_says() {
+    let _turn = one_at_a_time();
+    if !present(&["docker"]) {
+        return;
+    }
+    let Some(machines) = Machines::start(User::this(), 3) else { return };
+    machines.swarm("manager");
+    let status = |machine| machines.docker(machine, "node ls --format {{.Hostname}}={{.ManagerStatus}}").out;
+    until("all can lead", SOON, || status(0).matches("=Reachable").count() == 2);
+    until("all say the same", Duration::from_secs(5), || (1..3).all(|machine| status(machine) == status(0)));
+}
+
+#[test]
 fn tasks_outlive_their_daemon_and_the_next_one_adopts_them_as_root() {
     let _turn = one_at_a_time();
     tasks_outlive_their_daemon(User::Root);

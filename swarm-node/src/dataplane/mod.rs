@@ -14,6 +14,7 @@ mod links;
 mod mark;
 mod mesh;
 pub(crate) mod scene;
+mod stale;
 mod vips;
 
 use std::{
@@ -165,6 +166,7 @@ struct Kernel {
     netlink: Option<Netlink>,
     nft: Option<Nft>,
     tasks: BTreeMap<String, Nft>,
+    forget_again: bool,
 }
 
 impl Kernel {
@@ -186,6 +188,11 @@ impl Kernel {
             outcome.failures.push(error.to_string());
         }
         self.vips(scene, &mut outcome);
+        if outcome.steps > 0 || std::mem::take(&mut self.forget_again) {
+            // Once more in the next pass: a datagram under way may have followed the old rules.
+            self.forget_again = outcome.steps > 0;
+            outcome.failures.extend(stale::forget(scene));
+        }
         outcome
     }
 

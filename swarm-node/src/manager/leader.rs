@@ -19,7 +19,8 @@ use crate::clock;
 
 /// How often nodes are looked at, and the longest pause of the reconcilers.
 const LOOK: Duration = Duration::from_millis(100);
-/// A node that the gossip calls dead is believed to be so unless its session spoke within this time.
+/// A node that the gossip calls dead is believed to be so unless its session spoke within this time, which is enough for a
+/// supervisor to start a crashed daemon again.
 const FRESH: Duration = Duration::from_millis(1500);
 /// How long a daemon that announced its restart may take. Its tasks are not moved meanwhile.
 const RESTART: Duration = Duration::from_secs(15);
@@ -123,7 +124,7 @@ fn gone_nodes(manager: &Manager, since: Instant) -> Vec<NodeStatusUpdate> {
         }
         let message = match () {
             () if left && !connected => "the node has left",
-            () if dead && (!connected || silent > FRESH) => "heartbeat failure",
+            () if dead && silent > FRESH => "heartbeat failure",
             () if silent > FORGOTTEN => "heartbeat failure",
             () => continue,
         };

@@ -345,11 +345,14 @@ impl Node {
             members.iter().any(|member| member.state.is_up() && member.name.as_str() == node.as_str())
         };
         let status = manager.raft.status().borrow().clone();
+        // Only the leader hears from all; the others know from the gossip.
+        let leads = status.leader == Some(status.id);
         let health = status.members.iter().filter_map(|(id, context)| {
             let node = MemberContext::from_bytes(context)?.node;
             let leader = status.leader == Some(*id);
-            let reachable =
-                *id == status.id || status.reachable.get(id).copied().unwrap_or_else(|| up(&node));
+            let reachable = *id == status.id
+                || leader
+                || if leads { status.reachable.get(id) == Some(&true) } else { up(&node) };
             Some((node, ManagerHealth { leader, reachable }))
         });
         health.collect()

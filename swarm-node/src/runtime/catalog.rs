@@ -14,7 +14,7 @@ pub struct Program {
 }
 
 /// Resolves image names: the built-in `hello` program under the names that tutorials use, and `host:///path/to/program`
-/// for any program of the host.
+/// (or `host/path/to/program`) for any program of the host.
 ///
 /// ```
 /// use swarm_node::runtime::{Catalog, Launch};
@@ -22,6 +22,7 @@ pub struct Program {
 /// let launch = |image: &str| Launch { image: image.into(), ..Launch::default() };
 /// assert!(Catalog.resolve(&launch("huyinghuan/helloworld:latest")).is_ok());
 /// assert_eq!(Catalog.resolve(&launch("host:///bin/sh")).unwrap().path, "/bin/sh");
+/// assert_eq!(Catalog.resolve(&launch("host/bin/sh:latest")).unwrap().path, "/bin/sh");
 /// let refused = Catalog.resolve(&launch("nosuch/image:latest")).unwrap_err();
 /// assert_eq!(refused.to_string(), "No such image: nosuch/image:latest");
 /// ```
@@ -37,8 +38,8 @@ impl Catalog {
     /// # Errors
     /// [`RuntimeError::NoSuchImage`] for unknown names, [`RuntimeError::CannotRun`] when a host's program is missing.
     pub fn resolve(&self, launch: &Launch) -> Result<Program, RuntimeError> {
-        let mut program = match launch.image.strip_prefix("host://") {
-            Some(path) => host_program(path)?,
+        let mut program = match host_path(&launch.image) {
+            Some(path) => host_program(&path)?,
             None if HELLO.contains(&name_of(&launch.image)) => hello::program(launch),
             None => return Err(RuntimeError::NoSuchImage { image: launch.image.clone() }),
         };
@@ -58,6 +59,12 @@ fn name_of(image: &str) -> &str {
         _ => image,
     };
     name.strip_prefix("docker.io/").unwrap_or(name)
+}
+
+/// `host:///bin/sh`, or `host/bin/sh` where only well-formed image names are accepted, as in compose files.
+fn host_path(image: &str) -> Option<String> {
+    let path = image.strip_prefix("host://").map(str::to_owned);
+    path.or_else(|| image.strip_prefix("host/").map(|path| format!("/{path}")))
 }
 
 fn host_program(path: &str) -> Result<Program, RuntimeError> {

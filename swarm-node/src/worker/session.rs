@@ -41,9 +41,14 @@ pub(super) async fn run(worker: Arc<Worker>) {
             sleep(RETRY).await;
             continue;
         };
-        let Ok(connection) = worker.credentials().dial(addr, &Hello::Session).await else { continue };
+        let credentials = worker.credentials();
         let end = tokio::select! {
-            end = converse(&worker, connection) => end,
+            end = async {
+                match credentials.dial(addr, &Hello::Session).await {
+                    Ok(connection) => converse(&worker, connection).await,
+                    Err(_) => End::Lost,
+                }
+            } => end,
             () = dies(&worker, addr.ip()) => End::Lost,
         };
         hint = match end {
@@ -79,6 +84,9 @@ fn is_dead(worker: &Worker, addr: IpAddr) -> bool {
 async fn dies(worker: &Worker, addr: IpAddr) {
     let Some(agent) = worker.gossip.get() else { return std::future::pending().await };
     let mut changed = agent.changed();
+    if is_dead(worker, addr) {
+        return std::future::pending().await; // tried all the same: there is no other, or the gossip is behind
+    }
     while !is_dead(worker, addr) {
         if changed.changed().await.is_err() {
             return std::future::pending().await;

@@ -1,0 +1,62 @@
+//! Flows of datagrams that lead to tasks which are gone.
+//!
+//! A TCP connection ends by itself. A datagram's flow does not: each packet keeps its entry of connection tracking alive, and
+//! with it the translation to an address where nobody is.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
+
+use overlay_linux::{
+    conntrack::{Conntrack, ConntrackError, Entry},
+    netns::NetNs,
+};
+
+use super::scene::{Scene, TaskScene};
+
+const TCP: u8 = 6;
+
+/// Forgets such flows in the node's namespace and in those of its tasks; what went wrong.
+pub(super) fn forget(scene: &Scene) -> Vec<String> {
+    let here = in_node(scene).map_err(|error| format!("flows of the node: {error}")).err();
+    let there = scene
+        .tasks
+        .iter()
+        .filter_map(|(id, task)| in_task(task).map_err(|error| format!("flows of {id}: {error}")).err());
+    here.into_iter().chain(there).collect()
+}
+
+/// Published ports: translated into the gateway network, to a task that is not there.
+fn in_node(scene: &Scene) -> Result<(), ConntrackError> {
+    let network = scene.gateway.address;
+    let tasks: BTreeSet<IpAddr> = scene.tasks.values().map(|task| IpAddr::V4(task.gateway_addr)).collect();
+    let inside = |to: &SocketAddr| matches!(to.ip(), IpAddr::V4(ip) if network.contains(&ip));
+    run(Conntrack::open(), |entry| {
+        let to = entry.translated_destination().filter(inside);
+        to.is_some_and(|to| !tasks.contains(&to.ip()))
+    })
+}
+
+/// Virtual IPs: translated to an address that is no backend of theirs.
+fn in_task(task: &TaskScene) -> Result<(), ConntrackError> {
+    if task.vips.vips.is_empty() {
+        return Ok(());
+    }
+    let netns: &NetNs = &task.netns;
+    run(Conntrack::open_in(netns), |entry| {
+        let backends = task.vips.vips.get(&entry.original.destination);
+        let to = entry.translated_destination();
+        backends.zip(to).is_some_and(|(backends, to)| !backends.contains(&to.ip()))
+    })
+}
+
+fn run(
+    opened: Result<Conntrack, ConntrackError>,
+    stale: impl Fn(&Entry) -> bool,
+) -> Result<(), ConntrackError> {
+    match opened.and_then(|table| table.forget(|entry| entry.protocol != TCP && stale(entry))) {
+        Ok(_) | Err(ConntrackError::Unsupported { .. }) => Ok(()), // without the module entries end by their timeout
+        Err(error) => Err(error),
+    }
+}
