@@ -1,6 +1,7 @@
 //! The built-in HTTP program: says which task answered, on which node, and who asked.
 //!
-//! `GET /` is a line for people, `GET /json` an object for scripts, `GET /bytes/N` sends N bytes (64 MiB at most). Listens on `$PORT`, 8080 by default. Ends at once on
+//! `GET /` is a line for people, `GET /json` an object for scripts, `GET /bytes/N` sends N bytes (64 MiB at most).
+//! Datagrams to the port are answered, too. Listens on `$PORT`, 8080 by default. Ends at once on
 //! SIGTERM, finishing no more than the answers under way.
 
 use std::{
@@ -63,6 +64,7 @@ fn serve(port: u16, me: &Arc<Identity>) -> io::Result<()> {
     end_on_sigterm()?;
     let listener = std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
         .or_else(|_| std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))?;
+    answer_datagrams(port, me)?;
     eprintln!("{} on {} listens on port {port}", me.task, me.node);
     let open = Arc::new(AtomicUsize::new(0));
     for socket in listener.incoming() {
@@ -77,6 +79,22 @@ fn serve(port: u16, me: &Arc<Identity>) -> io::Result<()> {
             open.fetch_sub(1, Ordering::Relaxed);
         })?;
     }
+    Ok(())
+}
+
+/// Any datagram to the same port is answered with the line for people.
+#[expect(clippy::disallowed_types, reason = "a program of its own, not a machine")]
+fn answer_datagrams(port: u16, me: &Arc<Identity>) -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))
+        .or_else(|_| std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)))?;
+    let me = Arc::clone(me);
+    std::thread::Builder::new().stack_size(64 * 1024).spawn(move || {
+        let mut buffer = [0; 64];
+        while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
+            let line = format!("hello from {} on {}, you are {}", me.task, me.node, plain(peer).ip());
+            let _ = socket.send_to(line.as_bytes(), peer);
+        }
+    })?;
     Ok(())
 }
 

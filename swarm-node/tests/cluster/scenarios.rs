@@ -6,10 +6,11 @@ use serde_json::json;
 
 use swarm_state::{
     State,
+    object::TaskState,
     spec::{NodeRole, NodeSpec},
 };
 
-use crate::world::{CLIENT, World, fetch, get, get_within, until};
+use crate::world::{CLIENT, Datagrams, World, fetch, get, get_within, until};
 
 pub const ALL: &[(&str, fn())] = &[
     ("published_port_is_served_on_every_node_with_the_clients_address", published_port),
@@ -19,6 +20,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("three_managers_survive_the_loss_of_the_leader", leader_loss),
     ("a_killed_task_is_replaced", killed_task),
     ("large_answers_pass_the_mesh_and_the_overlay", bulk),
+    ("datagrams_of_one_client_follow_the_tasks", datagrams),
     ("a_program_gets_what_its_service_says_and_its_output_is_kept", program),
     ("a_worker_is_promoted_and_the_leader_is_demoted", roles),
     ("leaving_leaves_nothing_behind_and_a_new_swarm_can_begin", leave),
@@ -235,9 +237,7 @@ fn killed_task() {
     let service = world.service(hello(1));
     until("the task runs", SOON, || world.running(0, service) == 1);
     world.kill_tasks(0);
-    let failed = |state: &State| {
-        state.tasks_of(service).any(|task| task.status.state == swarm_state::object::TaskState::Failed)
-    };
+    let failed = |state: &State| state.tasks_of(service).any(|task| task.status.state == TaskState::Failed);
     let noticed = until("the failure is known", SOON, || world.read(0, failed));
     let replaced = until("another task runs", SOON, || world.running(0, service) == 1);
     println!("failure known after {noticed:?}, replaced {replaced:?} later (restart delay 5 s)");
@@ -262,6 +262,41 @@ fn bulk() {
     for netns in world.all_netns_of(0, client) {
         until("the service answers", SOON, || get(&netns, SocketAddr::new(vip, 8080)).is_ok());
         assert_eq!(fetch(&netns, SocketAddr::new(vip, 8080), 20 << 20).unwrap(), 20 << 20);
+    }
+}
+
+/// One socket keeps asking, through a published port and through a virtual IP, while the task is replaced.
+fn datagrams() {
+    let world = three_nodes();
+    let green = world.network(json!({"Name": "green", "Driver": "overlay"}));
+    let mut spec = hello(1);
+    spec["TaskTemplate"]["Networks"] = json!([{"Target": green.as_str()}]);
+    spec["TaskTemplate"]["RestartPolicy"] = json!({"Condition": "any", "Delay": 100_000_000});
+    spec["EndpointSpec"]["Ports"] = json!([{"Protocol": "udp", "TargetPort": 8080, "PublishedPort": 9000}]);
+    let server = world.service(spec);
+    let asker = world.service(quiet("asker", green.as_str(), 1));
+    until("the tasks run", SOON, || world.running(0, server) == 1 && world.running(0, asker) == 1);
+    let vip = world.read(0, |state| state.service(server).unwrap().virtual_ip(green).unwrap().addr());
+    let inside = world.netns_of(0, asker);
+    let mut clients: Vec<(String, Datagrams)> =
+        vec![("the virtual IP".into(), Datagrams::new(&inside, SocketAddr::new(vip, 8080)))];
+    for machine in &world.machines {
+        let to = SocketAddr::new(machine.addr, 9000);
+        clients.push((to.to_string(), Datagrams::new(&world.client, to)));
+    }
+    for (what, client) in &clients {
+        until(&format!("{what} answers"), SOON, || client.ask().is_some());
+    }
+    assert!(clients[1].1.ask().unwrap().ends_with(&format!("you are {CLIENT}")));
+    let before = world.read(0, |state| state.tasks_of(server).find(|task| task.is_wanted()).unwrap().id);
+    (0..3).filter(|m| world.has_task(*m, before)).for_each(|m| world.kill_task(m, before));
+    let replaced = |state: &State| {
+        state.tasks_of(server).any(|task| task.id != before && task.status.state == TaskState::Running)
+    };
+    until("another task runs", SOON, || world.read(0, replaced));
+    for (what, client) in &clients {
+        let took = until(&format!("{what} answers again"), SOON, || client.ask().is_some());
+        println!("{what} answers the same socket again after {took:?}");
     }
 }
 

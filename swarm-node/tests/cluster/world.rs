@@ -197,6 +197,19 @@ impl World {
         }
     }
 
+    pub fn has_task(&self, machine: usize, task: swarm_state::TaskId) -> bool {
+        self.machines[machine].dir.path().join("tasks").join(task.as_str()).exists()
+    }
+
+    /// Kills one task's shim, and with it its program.
+    pub fn kill_task(&self, machine: usize, task: swarm_state::TaskId) {
+        let dir = self.machines[machine].dir.path().join("tasks").join(task.as_str());
+        let text = std::fs::read(dir.join("processes.json")).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let pid = i32::try_from(value["shim"].as_i64().unwrap()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
+
     /// Process ids of the shims of a machine's tasks.
     pub fn shims(&self, machine: usize) -> Vec<i32> {
         let Ok(tasks) = std::fs::read_dir(self.machines[machine].dir.path().join("tasks")) else {
@@ -304,6 +317,28 @@ pub fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) -> Du
 /// One request on a new connection: the answer's object.
 pub fn get(from: &NetNs, to: SocketAddr) -> std::io::Result<serde_json::Value> {
     get_within(from, to, Duration::from_secs(5))
+}
+
+/// A client with one socket, hence one source port.
+pub struct Datagrams(std::net::UdpSocket);
+
+impl Datagrams {
+    pub fn new(from: &NetNs, to: SocketAddr) -> Self {
+        let socket = from.run(|| {
+            let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+            socket.connect(to).unwrap();
+            socket
+        });
+        Self(socket.unwrap())
+    }
+
+    pub fn ask(&self) -> Option<String> {
+        self.0.send(b"?").ok()?;
+        let mut buffer = [0; 200];
+        let len = self.0.recv(&mut buffer).ok()?;
+        Some(String::from_utf8_lossy(&buffer[..len]).into_owned())
+    }
 }
 
 /// Receives that many bytes; how many came.
