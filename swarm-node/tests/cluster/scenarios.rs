@@ -15,6 +15,7 @@ use crate::world::{CLIENT, Datagrams, World, fetch, get, get_within, until};
 pub const ALL: &[(&str, fn())] = &[
     ("published_port_is_served_on_every_node_with_the_clients_address", published_port),
     ("services_find_each_other_by_name_on_the_same_network_only", names_and_isolation),
+    ("dual_stack_networks_have_both_addresses_behind_a_name", dual_stack),
     ("power_cut_of_a_worker_moves_its_tasks_and_requests_go_on", power_cut),
     ("daemon_restart_keeps_tasks_flows_and_cluster", daemon_restart),
     ("three_managers_survive_the_loss_of_the_leader", leader_loss),
@@ -131,6 +132,32 @@ fn names_and_isolation() {
     assert!(resolve(&stranger, "web").is_empty());
     assert!(get(&stranger, SocketAddr::new(vip, 8080)).is_err(), "addresses do not cross networks");
     assert!(get(&stranger, SocketAddr::new(own, 8080)).is_err());
+}
+
+fn dual_stack() {
+    let world = three_nodes();
+    let both = world.network(json!({"Name": "both", "Driver": "overlay", "EnableIPv6": true,
+        "IPAM": {"Config": [{"Subnet": "10.9.0.0/24"}, {"Subnet": "fd00:9::/64"}]}}));
+    let web = world.service(quiet("web", both.as_str(), 3));
+    let asker = world.service(quiet("asker", both.as_str(), 1));
+    until("the tasks run", SOON, || world.running(0, web) == 3 && world.running(0, asker) == 1);
+    let from = world.netns_of(0, asker);
+    let vips: Vec<std::net::IpAddr> = world.read(0, |state| {
+        state.service(web).unwrap().endpoint.virtual_ips.iter().map(|vip| vip.addr.addr()).collect()
+    });
+    assert_eq!(vips.iter().map(std::net::IpAddr::is_ipv4).collect::<Vec<_>>(), [true, false], "{vips:?}");
+    for vip in vips {
+        let to = SocketAddr::new(vip, 8080);
+        until("the address answers", SOON, || get(&from, to).is_ok());
+        let mut nodes = BTreeMap::new();
+        until("tasks on all nodes answer", SOON, || {
+            if let Ok(answer) = get(&from, to) {
+                nodes.insert(answer["node"].to_string(), answer["client"].to_string());
+            }
+            nodes.len() == 3
+        });
+        assert!(nodes.values().all(|client| client.contains(':') == vip.is_ipv6()), "{nodes:?}");
+    }
 }
 
 fn power_cut() {
