@@ -32,7 +32,7 @@ pub struct LocalStatus {
     pub cluster_id: Option<ClusterId>,
     /// The address that it advertises.
     pub addr: Option<IpAddr>,
-    /// Whether it is a manager, so that [`Node::read`] and [`Node::propose`] work.
+    /// Whether it is a manager, so that [`Node::read`](crate::Node::read) and [`Node::propose`](crate::Node::propose) work.
     pub is_manager: bool,
     /// The managers that it knows, `(id, address:port)`.
     pub managers: Vec<(NodeId, String)>,
