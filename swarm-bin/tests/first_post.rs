@@ -115,7 +115,7 @@ fn names_stay_in_their_network(machines: &Machines) {
     machines
         .docker(0, &format!("service create -d --name web --replicas 2 --network helloNet {hello}"))
         .must();
-    machines.docker(0, &format!("service create -d --name far --network helloNew {hello}")).must();
+    machines.docker(0, &format!("service create --name far --network helloNew {hello}")).must();
     let format = "{{range .Endpoint.VirtualIPs}}{{.Addr}}{{end}}";
     let vip = machines.docker_args(0, &["service", "inspect", "web", "--format", format]).must();
     let vip = vip.trim().strip_suffix("/24").expect("one address of web");
@@ -283,4 +283,18 @@ fn garbage_changes_nothing(machines: &Machines) {
     let nodes = machines.docker(0, "node ls").must();
     assert_eq!(nodes.matches(" Ready ").count(), 2, "{nodes}");
     machines.docker(0, "network create -d overlay after-garbage").must();
+    let socket = machines.nodes[0].docker_host.strip_prefix("unix://").unwrap();
+    let asked = std::process::Command::new("curl")
+        .args(["-s", "-m", "5", "--unix-socket", socket, "http://daemon/counters"])
+        .output()
+        .unwrap();
+    let counters: serde_json::Value = serde_json::from_slice(&asked.stdout).unwrap();
+    let of = |name: &str| counters[name].as_u64().unwrap();
+    assert!(of("manager_bad_handshake") >= 8, "{counters}");
+    assert!(of("gossip_undecryptable") + of("gossip_malformed") >= 20, "{counters}");
+    if present(&["nft"]) {
+        let chain = ["nft", "list", "chain", "ip", "swarm-gateway", "tunnels"];
+        let listed = machines.inside(machines.nodes[0].pid, &chain).must();
+        assert!(listed.contains("counter packets") && !listed.contains("counter packets 0 "), "{listed}");
+    }
 }

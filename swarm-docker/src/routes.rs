@@ -25,6 +25,7 @@ fn of_system() -> Router<App> {
         .route("/_ping", get(system::ping).head(system::ping_head))
         .route("/version", get(system::version))
         .route("/info", get(system::info))
+        .route("/counters", get(system::counters))
         .route("/events", get(events::events))
 }
 

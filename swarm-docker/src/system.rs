@@ -66,6 +66,11 @@ pub(crate) async fn version(State(app): State<App>) -> Json<VersionView> {
     })
 }
 
+/// Not Docker's: what came to this node's ports since it joined, and what was refused.
+pub(crate) async fn counters(State(app): State<App>) -> Json<BTreeMap<&'static str, u64>> {
+    Json(app.node.counters())
+}
+
 /// `docker info`.
 pub(crate) async fn info(State(app): State<App>) -> Json<InfoView> {
     let config = app.node.config();

@@ -39,7 +39,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=i64::from(MAX_NODES)))]
     nodes: u8,
     /// How many requests go through each node
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(2..))]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(2..))]
     requests: u16,
     /// Leaves everything running once the service is up, in the background; no power cut
     #[arg(long)]

@@ -300,6 +300,10 @@ impl Story {
             let seen = format!("not both tasks answered: {:?}", tally.by_task);
             return Err(DemoError::Wrong { step, seen });
         }
+        // With few requests a share outside of 40 to 60 % is chance; with 300 it happens once in a thousand runs.
+        if tally.answered >= 300 && (least < 40 || most > 60) {
+            return Err(DemoError::Wrong { step, seen: format!("{least} to {most} % by each task") });
+        }
         self.figures.requests = tally;
         Ok(())
     }

@@ -269,7 +269,11 @@ fn egress(table: &mut Table, scene: &Scene, underlay: &Underlay) {
         negate: true,
     };
     let tunnels = Chain::base(BaseChain::filter(Hook::Input, -10)).rule(
-        from_outside().when(Field::UdpDestination, underlay.port).then(strangers).verdict(Verdict::Drop),
+        from_outside()
+            .when(Field::UdpDestination, underlay.port)
+            .then(strangers)
+            .then(Stmt::Counter)
+            .verdict(Verdict::Drop),
     );
     table.chain("masquerade", post).chain("apart", forward).chain("tunnels", tunnels);
 }

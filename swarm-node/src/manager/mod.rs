@@ -30,7 +30,7 @@ use tokio::{
 use crate::{
     clock,
     credentials::Credentials,
-    rpc::{Listener, ListenerHandle, messages::Hello},
+    rpc::{Listener, ListenerHandle, ListenerStats, messages::Hello},
 };
 pub(crate) use machine::MemberContext;
 use machine::{Machine, decode_reply};
@@ -178,6 +178,11 @@ impl Manager {
             return Answered::Silence;
         }
         connection.recv(PROPOSE).await.map_or(Answered::Silence, Answered::Reply)
+    }
+
+    /// What came to the managers' port.
+    pub(crate) fn listener_stats(&self) -> ListenerStats {
+        self.listener.stats()
     }
 
     pub(crate) fn credentials(&self) -> Credentials {

@@ -134,6 +134,10 @@ pub(super) async fn join_swarm(
     changes: broadcast::Sender<Change>,
 ) -> Result<Member, Rejection> {
     let availability = availability(&request.availability)?;
+    if request.token.is_empty() {
+        let text = "A valid join token is necessary to join this cluster";
+        return Err(Rejection::rpc(RejectionKind::InvalidArgument, text));
+    }
     let token: JoinToken = request.token.parse().map_err(|_| internal("invalid join token"))?;
     let remotes: Vec<SocketAddr> =
         request.remote_addrs.iter().filter_map(|addr| remote(addr, config)).collect();

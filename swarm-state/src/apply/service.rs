@@ -24,6 +24,9 @@ impl State {
                 format!("name conflicts with an existing object: service {} already exists", spec.name);
             return Err(Rejection::rpc(RejectionKind::AlreadyExists, text));
         }
+        let mut filled = spec.clone();
+        filled.fill_replicas();
+        let spec = &filled;
         let service = Service {
             id,
             meta: Meta::new(self.index, self.now),
@@ -52,7 +55,9 @@ impl State {
         let wanted = match spec {
             Some(spec) => {
                 service.update_status = None;
-                spec.clone()
+                let mut spec = spec.clone();
+                spec.fill_replicas();
+                spec
             }
             None => {
                 let text = format!("service {id} does not have a previous spec");

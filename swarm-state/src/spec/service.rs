@@ -58,6 +58,13 @@ impl ServiceSpec {
         }
     }
 
+    /// Writes out the replicas that a replicated service has without saying so: clients take a missing number for no mode.
+    pub fn fill_replicas(&mut self) {
+        if let Mode::Replicated(replicated) = &mut self.mode {
+            replicated.replicas.get_or_insert(1);
+        }
+    }
+
     /// The endpoint, with Docker's defaults.
     pub fn endpoint(&self) -> EndpointSpec {
         self.endpoint_spec.clone().unwrap_or_default()
