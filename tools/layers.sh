@@ -9,7 +9,7 @@ declare -A may=(
   [swarm-node]="overlay-core overlay-gossip overlay-ipam overlay-lb overlay-raft overlay-linux swarm-state"
   [swarm-docker]="swarm-node swarm-state overlay-ipam overlay-core"
   [swarm-sim]="*"
-  [swarm-bin]="swarm-docker swarm-node swarm-state overlay-linux"
+  [swarm-bin]="swarm-docker swarm-node swarm-state overlay-linux overlay-core"
 )
 bad=0
 for manifest in */Cargo.toml; do
