@@ -19,6 +19,10 @@
 
 mod mac;
 pub mod mtu;
+pub mod offload;
+pub mod rewrite;
+#[cfg(feature = "seal")]
+pub mod seal;
 mod text;
 mod vni;
 mod vtep;

@@ -1,0 +1,1 @@
+//! Rewrites of addresses and ports inside of a frame, checksums included.

@@ -1,0 +1,1 @@
+//! Encrypted networks: every datagram authenticated and encrypted, or dropped.
