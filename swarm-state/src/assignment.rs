@@ -8,7 +8,9 @@ use overlay_core::Vni;
 use overlay_ipam::Subnet;
 use serde::{Deserialize, Serialize};
 
-use crate::object::{AttachedContainer, Config, GossipKey, Network, Secret, Service, Task, VirtualIp};
+use crate::object::{
+    AttachedContainer, Config, GossipKey, Network, NetworkSeal, PlaneChoice, Secret, Service, Task, VirtualIp,
+};
 use crate::spec::{Availability, EndpointMode, Labels, NodeRole, NodeState, PortConfig};
 use crate::{NetworkId, NodeId, ServiceId, State};
 
@@ -80,6 +82,12 @@ pub struct AssignedNetwork {
     pub internal: bool,
     /// Whether containers outside of services may join.
     pub attachable: bool,
+    /// Who forwards its frames.
+    #[serde(default)]
+    pub plane: PlaneChoice,
+    /// Its keys, if it is sealed.
+    #[serde(default)]
+    pub seal: Option<NetworkSeal>,
 }
 
 /// A service as a worker needs it.
@@ -169,6 +177,8 @@ fn network(network: &Network) -> AssignedNetwork {
         ingress: network.spec.ingress,
         internal: network.spec.internal,
         attachable: network.spec.attachable,
+        plane: PlaneChoice::Auto,
+        seal: None,
     }
 }
 

@@ -3,6 +3,7 @@
 mod cluster;
 mod network;
 mod node;
+mod seal;
 mod secret;
 mod service;
 mod task;
@@ -10,6 +11,7 @@ mod task;
 pub use cluster::{Cluster, GossipKey, JoinTokens, RootCa};
 pub use network::{AttachedContainer, Network, VXLAN_ID_LIST};
 pub use node::{ManagerStatus, Node, NodeStatus};
+pub use seal::{NetworkSeal, PlaneChoice, PlaneChoiceError, SealAlgorithm, SealSecret};
 pub use secret::{Config, Secret};
 pub use service::{Endpoint, Service, UpdateState, UpdateStatus, VirtualIp};
 pub use task::{Attachment, ContainerStatus, Place, Task, TaskState, TaskStatus};
