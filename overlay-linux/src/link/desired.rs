@@ -1,12 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use ipnet::IpNet;
-use overlay_core::{MacAddr, VXLAN_PORT, Vni};
+use overlay_core::{MacAddr, Vni};
 
-use super::LinkName;
-use crate::netns::NetNs;
+use super::{Link, LinkName};
 
 /// What one network namespace should look like, as far as it is ours.
 ///
@@ -39,70 +37,6 @@ pub struct Desired {
     ///
     /// Write names that contain an interface with slashes if the interface has a dot in its name.
     pub sysctls: BTreeMap<String, String>,
-}
-
-/// One interface.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Link {
-    /// What sort of device it is.
-    pub kind: LinkKind,
-    /// Its hardware address; `None`: as the kernel likes.
-    pub mac: Option<MacAddr>,
-    /// The largest packet in bytes; `None`: as the kernel likes.
-    pub mtu: Option<u32>,
-    /// The bridge that it is a port of; `None`: no port.
-    pub master: Option<LinkName>,
-    /// As a port, exchanges frames with the bridge itself and with ports that are not isolated only.
-    pub isolated: bool,
-    /// Its addresses with the length of their networks. IPv6 ones skip duplicate address detection.
-    ///
-    /// Others are removed, but for link-local IPv6 ones and those of an [`LinkKind::Existing`] link.
-    pub addresses: BTreeSet<IpNet>,
-    /// Whether it carries traffic.
-    pub up: bool,
-}
-
-/// The sort of an interface and what belongs to that sort.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum LinkKind {
-    /// A bridge without spanning tree, multicast snooping and calls into netfilter.
-    Bridge,
-    /// A VXLAN tunnel.
-    Vxlan(Vxlan),
-    /// A pair of interfaces, of which the other end is in another namespace.
-    Veth(Peer),
-    /// Somebody else's interface, such as `lo`: it is neither made nor removed, and only gains what it lacks.
-    Existing,
-}
-
-/// What makes a VXLAN device; it is made anew if any of this differs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Vxlan {
-    /// The network that it belongs to.
-    pub vni: Vni,
-    /// The source of the tunnel's packets: an address of this host.
-    pub local: IpAddr,
-    /// The UDP port. 4789, as in RFC 7348.
-    pub port: u16,
-    /// Answers ARP and ND from the neighbour table, instead of asking the other hosts.
-    pub proxy: bool,
-}
-
-/// The far end of a veth pair.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Peer {
-    /// Where it is.
-    pub netns: Arc<NetNs>,
-    /// Its name there, such as `eth0`.
-    pub name: LinkName,
-    /// Its hardware address; `None`: as the kernel likes.
-    pub mac: Option<MacAddr>,
-    /// The largest packet in bytes; `None`: as the kernel likes.
-    pub mtu: Option<u32>,
-    /// Its addresses; others are removed.
-    pub addresses: BTreeSet<IpNet>,
-    /// The routes through it; [`Route::dev`] is ignored, the device is this end.
-    pub routes: BTreeSet<Route>,
 }
 
 /// Whose hardware address it is.
@@ -179,123 +113,6 @@ pub enum Family {
     V4,
     /// IPv6.
     V6,
-}
-
-impl Link {
-    fn of_kind(kind: LinkKind) -> Self {
-        Self {
-            kind,
-            mac: None,
-            mtu: None,
-            master: None,
-            isolated: false,
-            addresses: BTreeSet::new(),
-            up: true,
-        }
-    }
-
-    /// A bridge that is up.
-    #[must_use]
-    pub fn bridge() -> Self {
-        Self::of_kind(LinkKind::Bridge)
-    }
-
-    /// A tunnel that is up.
-    #[must_use]
-    pub fn vxlan(vxlan: Vxlan) -> Self {
-        Self::of_kind(LinkKind::Vxlan(vxlan))
-    }
-
-    /// The near end of a pair, up.
-    #[must_use]
-    pub fn veth(peer: Peer) -> Self {
-        Self::of_kind(LinkKind::Veth(peer))
-    }
-
-    /// Somebody else's interface, to be up.
-    #[must_use]
-    pub fn existing() -> Self {
-        Self::of_kind(LinkKind::Existing)
-    }
-
-    /// Sets the hardware address.
-    #[must_use]
-    pub fn with_mac(self, mac: MacAddr) -> Self {
-        Self { mac: Some(mac), ..self }
-    }
-
-    /// Sets the largest packet in bytes.
-    #[must_use]
-    pub fn with_mtu(self, mtu: impl Into<u32>) -> Self {
-        Self { mtu: Some(mtu.into()), ..self }
-    }
-
-    /// Makes it a port of a bridge.
-    #[must_use]
-    pub fn with_master(self, master: LinkName) -> Self {
-        Self { master: Some(master), ..self }
-    }
-
-    /// Keeps it, as a port, from talking to other isolated ports.
-    #[must_use]
-    pub fn isolated(self) -> Self {
-        Self { isolated: true, ..self }
-    }
-
-    /// Adds an address.
-    #[must_use]
-    pub fn with_address(mut self, address: impl Into<IpNet>) -> Self {
-        self.addresses.insert(address.into());
-        self
-    }
-}
-
-impl Vxlan {
-    /// A tunnel of the network `vni` on the usual port, without proxy.
-    #[must_use]
-    pub const fn new(vni: Vni, local: IpAddr) -> Self {
-        Self { vni, local, port: VXLAN_PORT, proxy: false }
-    }
-
-    /// Answers ARP and ND from the neighbour table.
-    #[must_use]
-    pub const fn proxied(self) -> Self {
-        Self { proxy: true, ..self }
-    }
-}
-
-impl Peer {
-    /// The far end, named `name` there.
-    #[must_use]
-    pub fn new(netns: Arc<NetNs>, name: LinkName) -> Self {
-        Self { netns, name, mac: None, mtu: None, addresses: BTreeSet::new(), routes: BTreeSet::new() }
-    }
-
-    /// Sets the hardware address.
-    #[must_use]
-    pub fn with_mac(self, mac: MacAddr) -> Self {
-        Self { mac: Some(mac), ..self }
-    }
-
-    /// Sets the largest packet in bytes.
-    #[must_use]
-    pub fn with_mtu(self, mtu: impl Into<u32>) -> Self {
-        Self { mtu: Some(mtu.into()), ..self }
-    }
-
-    /// Adds an address.
-    #[must_use]
-    pub fn with_address(mut self, address: impl Into<IpNet>) -> Self {
-        self.addresses.insert(address.into());
-        self
-    }
-
-    /// Adds a route.
-    #[must_use]
-    pub fn with_route(mut self, route: Route) -> Self {
-        self.routes.insert(route);
-        self
-    }
 }
 
 impl Route {

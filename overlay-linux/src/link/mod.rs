@@ -12,6 +12,7 @@
 mod apply;
 mod decode;
 mod desired;
+mod device;
 mod encode;
 mod error;
 mod name;
@@ -24,7 +25,8 @@ mod query;
 mod sysctl;
 
 pub use apply::Report;
-pub use desired::{Desired, Family, FdbEntry, Link, LinkKind, Mark, NeighbourKey, Peer, Route, Rule, Vxlan};
+pub use desired::{Desired, Family, FdbEntry, Mark, NeighbourKey, Route, Rule};
+pub use device::{Link, LinkKind, Peer, Vxlan};
 pub use error::LinkError;
 pub use name::{LinkName, LinkNameError};
 pub use netlink::Netlink;
