@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::netlink::Refusal;
 use super::observed::ObservedKind;
-use super::plan::has_one_target;
+use super::same::has_one_target;
 use super::{
     Change, Desired, Link, LinkError, LinkKind, LinkName, Netlink, Op, Place, Scope, decode, diff, encode,
     sysctl,

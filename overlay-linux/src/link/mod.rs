@@ -22,6 +22,7 @@ mod observed;
 mod op;
 mod plan;
 mod query;
+mod same;
 mod sysctl;
 
 pub use apply::Report;
