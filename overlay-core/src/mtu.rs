@@ -31,3 +31,19 @@ pub const fn overhead(outer_is_v6: bool) -> u16 {
 pub const fn inner(underlay: u16, outer_is_v6: bool) -> u16 {
     underlay.saturating_sub(overhead(outer_is_v6))
 }
+
+/// The MTU of an interface of an encrypted network (module `seal`), which takes 32 bytes more.
+///
+/// Zero if the underlay is too small to carry a tunnel at all.
+///
+/// ```
+/// assert_eq!(overlay_core::mtu::inner_sealed(1500, false), 1418);
+/// assert_eq!(overlay_core::mtu::inner_sealed(1500, true), 1398);
+/// ```
+#[must_use]
+pub const fn inner_sealed(underlay: u16, outer_is_v6: bool) -> u16 {
+    inner(underlay, outer_is_v6).saturating_sub(SEAL_OVERHEAD)
+}
+
+/// Header and tag of a sealed datagram, less the VXLAN header that they replace.
+const SEAL_OVERHEAD: u16 = 24 + 16 - 8;
