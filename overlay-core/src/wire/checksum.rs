@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 /// The Internet checksum ([RFC 1071]): the one's complement of the one's complement sum of 16-bit words.
 ///
@@ -14,10 +14,11 @@ use std::net::IpAddr;
 /// [RFC 1071]: https://www.rfc-editor.org/rfc/rfc1071
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use]
-pub struct Checksum(u64);
+pub struct Checksum(u64); // of words in the byte order of this machine: swapped once, at the end (RFC 1071 §2 B)
 
 impl Checksum {
     /// A sum of nothing.
+    #[inline]
     pub const fn new() -> Self {
         Self(0)
     }
@@ -25,19 +26,43 @@ impl Checksum {
     /// Adds bytes; an odd last one counts as if a zero followed.
     #[inline]
     pub fn add_bytes(self, bytes: &[u8]) -> Self {
-        // Sums of 32-bit words fold to the same 16 bits (RFC 1071 §2), and vectorise.
-        let (words, rest) = bytes.as_chunks::<4>();
-        let mut sum: u64 = words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum();
+        // Sums of 32-bit words fold to the same 16 bits (RFC 1071 §2 C); four lanes of 64 bits take them without a carry.
+        let (blocks, rest) = bytes.as_chunks::<32>();
+        let mut lanes = [0u64; 8];
+        for block in blocks {
+            let (words, _) = block.as_chunks::<4>();
+            for (lane, word) in lanes.iter_mut().zip(words) {
+                *lane += u64::from(u32::from_ne_bytes(*word));
+            }
+        }
+        let (words, rest) = rest.as_chunks::<4>();
         let (pairs, last) = rest.as_chunks::<2>();
-        sum += pairs.iter().map(|pair| u64::from(u16::from_be_bytes(*pair))).sum::<u64>();
-        sum += last.iter().map(|byte| u64::from(u16::from_be_bytes([*byte, 0]))).sum::<u64>();
+        let sum = lanes.iter().sum::<u64>()
+            + words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum::<u64>()
+            + pairs.iter().map(|pair| u64::from(u16::from_ne_bytes(*pair))).sum::<u64>()
+            + last.iter().map(|byte| u64::from(u16::from_ne_bytes([*byte, 0]))).sum::<u64>();
         self.add(sum)
     }
 
     /// Adds one word.
     #[inline]
-    pub fn add_word(self, word: u16) -> Self {
-        self.add(u64::from(word))
+    pub const fn add_word(self, word: u16) -> Self {
+        self.add(word.to_be() as u64)
+    }
+
+    /// Adds a number of two words.
+    #[inline]
+    pub const fn add_long(self, long: u32) -> Self {
+        self.add(long.to_be() as u64)
+    }
+
+    /// Adds the words of an address.
+    #[inline]
+    pub fn add_addr(self, addr: IpAddr) -> Self {
+        match addr {
+            IpAddr::V4(addr) => self.add_bytes(&addr.octets()),
+            IpAddr::V6(addr) => self.add_bytes(&addr.octets()),
+        }
     }
 
     /// Adds the pseudo header of TCP, UDP ([RFC 9293 §3.1]) and everything over IPv6 ([RFC 8200 §8.1]).
@@ -46,18 +71,34 @@ impl Checksum {
     ///
     /// [RFC 9293 §3.1]: https://www.rfc-editor.org/rfc/rfc9293#section-3.1
     /// [RFC 8200 §8.1]: https://www.rfc-editor.org/rfc/rfc8200#section-8.1
+    #[inline]
     pub fn add_pseudo_header(self, source: IpAddr, destination: IpAddr, protocol: u8, len: u16) -> Self {
         self.add_addr(source).add_addr(destination).add_word(u16::from(protocol)).add_word(len)
     }
 
-    /// The checksum as it stands in a header.
+    /// The checksum as it stands in a header: the complement of the sum.
     #[inline]
     #[must_use]
     pub const fn finish(self) -> u16 {
-        !self.folded()
+        !self.sum()
+    }
+
+    /// The sum itself, as it stands in a field whose checksum someone else shall finish; zero only if all words were.
+    #[inline]
+    #[must_use]
+    pub const fn sum(self) -> u16 {
+        let mut sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "the loop leaves 16 bits")]
+        {
+            u16::from_be(sum as u16)
+        }
     }
 
     /// Whether the bytes that were added, their checksum included, are intact.
+    #[inline]
     #[must_use]
     pub const fn is_intact(self) -> bool {
         self.finish() == 0
@@ -74,31 +115,49 @@ impl Checksum {
     /// [RFC 1624 §3]: https://www.rfc-editor.org/rfc/rfc1624#section-3
     #[inline]
     #[must_use]
-    pub fn update(checksum: u16, old: u16, new: u16) -> u16 {
-        Self::new().add_word(!checksum).add_word(!old).add_word(new).finish()
+    pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
+        Self::replace(checksum, Self::new().add_word(old), Self::new().add_word(new))
     }
 
-    fn add_addr(self, addr: IpAddr) -> Self {
-        match addr {
-            IpAddr::V4(addr) => self.add_bytes(&addr.octets()),
-            IpAddr::V6(addr) => self.add_bytes(&addr.octets()),
-        }
+    /// The checksum after two words under it went from `old` to `new`: a sequence number, an IPv4 address.
+    #[inline]
+    #[must_use]
+    pub const fn update_long(checksum: u16, old: u32, new: u32) -> u16 {
+        Self::replace(checksum, Self::new().add_long(old), Self::new().add_long(new))
+    }
+
+    /// The checksum after an address under it, or in the pseudo header, went from `old` to `new`.
+    ///
+    /// ```
+    /// use overlay_core::wire::Checksum;
+    ///
+    /// let sum = Checksum::new().add_addr([10, 0, 0, 2].into()).add_word(80).finish();
+    /// let moved = Checksum::new().add_addr([10, 0, 0, 9].into()).add_word(80).finish();
+    /// assert_eq!(Checksum::update_addr(sum, [10, 0, 0, 2].into(), [10, 0, 0, 9].into()), moved);
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn update_addr(checksum: u16, old: IpAddr, new: IpAddr) -> u16 {
+        Self::replace(checksum, Self::new().add_addr(old), Self::new().add_addr(new))
+    }
+
+    /// The checksum after words that sum up to `old` were replaced by words that sum up to `new`.
+    #[inline]
+    #[must_use]
+    pub const fn replace(checksum: u16, old: Self, new: Self) -> u16 {
+        Self::new().add_word(!checksum).add_word(!old.sum()).add(new.0).finish()
+    }
+
+    /// Adds what another sum added up; both of whole words.
+    #[inline]
+    pub const fn add_sum(self, other: Self) -> Self {
+        self.add(other.0)
     }
 
     /// Adds with the carry coming back in, so that no amount of bytes overflows.
+    #[inline]
     const fn add(self, amount: u64) -> Self {
         let (sum, carried) = self.0.overflowing_add(amount);
         Self(if carried { sum + 1 } else { sum })
-    }
-
-    const fn folded(self) -> u16 {
-        let mut sum = self.0;
-        while sum > 0xffff {
-            sum = (sum & 0xffff) + (sum >> 16);
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "the loop leaves 16 bits")]
-        {
-            sum as u16
-        }
     }
 }

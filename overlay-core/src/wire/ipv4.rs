@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use core::net::Ipv4Addr;
 
 use super::Checksum;
 
@@ -86,6 +86,7 @@ impl Ipv4Header {
     /// Writes a header without options, its checksum filled in.
     ///
     /// A payload length beyond the maximum is cut to it, a fragment offset to 13 bits.
+    #[inline]
     pub fn emit(&self, buffer: &mut [u8; Self::LEN]) {
         let [l0, l1] = (self.payload_len.min(Self::MAX_PAYLOAD) + 20).to_be_bytes();
         let [i0, i1] = self.identification.to_be_bytes();
@@ -115,6 +116,7 @@ impl<'a> Ipv4Packet<'a> {
     ///
     /// # Errors
     /// [`Ipv4Error`] if a length does not fit, the version is another one, or the header is damaged.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Ipv4Error> {
         let Some((header, _)) = bytes.split_first_chunk::<{ Ipv4Header::LEN }>() else {
             return Err(Ipv4Error::Truncated { want: Ipv4Header::LEN, len: bytes.len() });

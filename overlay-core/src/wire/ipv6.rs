@@ -1,4 +1,4 @@
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
 
 /// What an IPv6 header says ([RFC 8200 §3]); extension headers belong to the payload.
 ///
@@ -62,6 +62,7 @@ impl Ipv6Header {
     pub const LEN: usize = 40;
 
     /// Writes the header; a flow label is cut to 20 bits.
+    #[inline]
     pub fn emit(&self, buffer: &mut [u8; Self::LEN]) {
         let first = 6 << 28 | u32::from(self.traffic_class) << 20 | self.flow_label & FLOW_LABEL;
         let [l0, l1] = self.payload_len.to_be_bytes();
@@ -79,6 +80,7 @@ impl<'a> Ipv6Packet<'a> {
     ///
     /// # Errors
     /// [`Ipv6Error`] if a length does not fit or the version is another one.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Ipv6Error> {
         let truncated = |want| Ipv6Error::Truncated { want, len: bytes.len() };
         let (fixed, rest) = bytes.split_first_chunk::<8>().ok_or(truncated(Ipv6Header::LEN))?;

@@ -21,8 +21,11 @@ mod checksum;
 mod ethernet;
 mod ipv4;
 mod ipv6;
+mod layout;
 mod ndp;
+mod tcp;
 mod udp;
+mod vlan;
 mod vxlan;
 
 pub use arp::{ArpError, ArpOperation, ArpPacket};
@@ -30,8 +33,11 @@ pub use checksum::Checksum;
 pub use ethernet::{EtherType, EthernetError, EthernetFrame, EthernetHeader};
 pub use ipv4::{Ipv4Error, Ipv4Header, Ipv4Packet};
 pub use ipv6::{Ipv6Error, Ipv6Header, Ipv6Packet};
+pub use layout::{IpVersion, Layout, LayoutError, Part};
 pub use ndp::{NdpError, NeighbourAdvertisement, NeighbourSolicitation};
+pub use tcp::{TcpError, TcpFlags, TcpHeader, TcpOption, TcpOptions, TcpSegment};
 pub use udp::{UdpDatagram, UdpError, UdpHeader};
+pub use vlan::{VlanError, VlanFrame, VlanHeader, VlanId, VlanIdError};
 pub use vxlan::{VXLAN_PORT, VxlanError, VxlanHeader, VxlanPacket};
 
 /// The protocol numbers of the packet path ([IANA]).

@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use super::{Checksum, protocol};
 
@@ -70,6 +70,7 @@ impl UdpHeader {
 
     /// The checksum that belongs into this header over `payload` between two addresses; never zero.
     #[must_use]
+    #[inline]
     pub fn checksum_of(&self, source: IpAddr, destination: IpAddr, payload: &[u8]) -> u16 {
         let mut header = [0; Self::LEN];
         Self { checksum: 0, ..*self }.emit(&mut header);
@@ -88,6 +89,7 @@ impl<'a> UdpDatagram<'a> {
     ///
     /// # Errors
     /// [`UdpError`] if a length does not fit.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, UdpError> {
         let Some((header, rest)) = bytes.split_first_chunk::<{ UdpHeader::LEN }>() else {
             return Err(UdpError::Truncated { want: UdpHeader::LEN, len: bytes.len() });
@@ -111,6 +113,7 @@ impl<'a> UdpDatagram<'a> {
 
     /// Whether the checksum fits, or was not computed.
     #[must_use]
+    #[inline]
     pub fn is_intact(&self, source: IpAddr, destination: IpAddr) -> bool {
         self.header.checksum == 0
             || self.header.checksum == self.header.checksum_of(source, destination, self.payload)
