@@ -1,10 +1,11 @@
 //! Two hosts in memory: one asks for a neighbour and sends it a frame through the tunnel, a third is turned away.
-#![allow(clippy::print_stdout, reason = "an example prints")]
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "an example prints, and reads the clock")]
 
-use std::{error::Error, net::IpAddr};
+use std::{error::Error, net::IpAddr, time::Instant};
 
 use overlay_core::{
-    Location, MacAddr, Network, PortId, Verdict, Vni, Vtep,
+    Encap, Location, MacAddr, Network, PortId, Verdict, Vni, Vtep,
+    offload::Offload,
     wire::{ArpOperation, ArpPacket, EtherType, EthernetHeader},
 };
 
@@ -13,6 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (web, db) = ([10, 0, 1, 3].into(), [10, 0, 1, 4].into());
     let (web_mac, db_mac) = (MacAddr::from_ipv4(web), MacAddr::from_ipv4(db));
     let port = PortId::new(1);
+    let now = Instant::now();
     let vni = Vni::new(4097)?;
 
     let network = |web_at, db_at| Network {
@@ -37,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         target_ip: db,
     };
     arp.emit(packet.first_chunk_mut().ok_or("room for a packet")?);
-    if let Verdict::Answer(reply) = here.handle_frame(port, &question) {
+    if let Verdict::Answer(reply) = here.handle_frame(now, port, Offload::NONE, &mut question) {
         println!("who has {db}? answered on the spot with {} bytes", reply.frame().len());
     }
 
@@ -45,16 +47,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     EthernetHeader { destination: db_mac, source: web_mac, ethertype: EtherType::IPV4 }
         .emit(frame.first_chunk_mut().ok_or("room for a header")?);
     frame.extend_from_slice(b"a packet");
-    let Verdict::Send { header, source_port, endpoints } = here.handle_frame(port, &frame) else {
+    let verdict = here.handle_frame(now, port, Offload::NONE, &mut frame);
+    let Verdict::Send { encap: Encap::Plain(header), source_port, endpoints, frame } = verdict else {
         return Err("the frame was not sent".into());
     };
     println!("a frame for {db_mac} goes to {endpoints:?} as VNI {}, from UDP port {source_port}", header.vni);
 
-    let datagram = [&header.to_bytes()[..], &frame].concat();
-    if let Verdict::Deliver { ports, frame } = there.handle_datagram(first, &datagram) {
+    let mut datagram = [&header.to_bytes()[..], frame].concat();
+    if let Verdict::Deliver { ports, frame } = there.handle_datagram(now, first, &mut datagram) {
         println!("there it is delivered to port {:?}: {} bytes", ports.collect::<Vec<_>>(), frame.len());
     }
-    if let Verdict::Drop(reason) = there.handle_datagram([203, 0, 113, 9].into(), &datagram) {
+    if let Verdict::Drop(reason) = there.handle_datagram(now, [203, 0, 113, 9].into(), &mut datagram) {
         println!("the same datagram from a stranger is dropped: {reason}");
     }
     Ok(())

@@ -30,5 +30,7 @@ pub mod wire;
 
 pub use mac::{MacAddr, MacAddrError};
 pub use vni::{Vni, VniError};
-pub use vtep::{Discard, Location, Network, NetworkError, PortId, Ports, Reply, Stats, Verdict, Vtep};
+pub use vtep::{
+    Discard, Encap, Learning, Location, Network, NetworkError, PortId, Ports, Reply, Stats, Verdict, Vtep,
+};
 pub use wire::VXLAN_PORT;

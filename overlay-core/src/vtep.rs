@@ -1,23 +1,28 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
+    time::Instant,
 };
 
 use crate::{
-    MacAddr, Vni,
-    wire::{ArpOperation, ArpPacket, EtherType, EthernetFrame, Ipv6Packet, NdpError, NeighbourSolicitation},
+    Vni,
+    offload::Offload,
     wire::{VxlanHeader, VxlanPacket},
 };
 
 mod flow;
+mod judge;
 mod network;
 mod reply;
 mod stats;
+mod table;
 
-use network::Table;
-pub use network::{Location, Network, NetworkError, PortId};
+use judge::Judge;
+pub use network::{Learning, Location, Network, NetworkError, PortId};
+use reply::Desk;
 pub use reply::Reply;
 pub use stats::{Discard, Stats};
+use table::Table;
 
 /// The tunnel endpoint of one host: forwards the frames of many networks that never meet.
 ///
@@ -26,7 +31,10 @@ pub use stats::{Discard, Stats};
 /// takes a few table lookups and no allocation.
 ///
 /// ```
-/// use overlay_core::{Location, MacAddr, Network, PortId, Verdict, Vni, Vtep, wire::{EtherType, EthernetHeader}};
+/// use std::time::Instant;
+///
+/// use overlay_core::wire::{EtherType, EthernetHeader};
+/// use overlay_core::{Location, MacAddr, Network, PortId, Verdict, Vni, Vtep, offload::Offload};
 ///
 /// let (ours, theirs) = (MacAddr::new([2, 0, 0, 0, 0, 1]), MacAddr::new([2, 0, 0, 0, 0, 2]));
 /// let mut vtep = Vtep::new();
@@ -40,15 +48,23 @@ pub use stats::{Discard, Stats};
 ///
 /// let mut frame = [0; EthernetHeader::LEN];
 /// EthernetHeader { destination: theirs, source: ours, ethertype: EtherType::IPV4 }.emit(&mut frame);
-/// let Verdict::Send { endpoints, .. } = vtep.handle_frame(PortId::new(7), &frame) else { panic!("not sent") };
+/// let verdict = vtep.handle_frame(Instant::now(), PortId::new(7), Offload::NONE, &mut frame);
+/// let Verdict::Send { endpoints, .. } = verdict else { panic!("not sent") };
 /// assert_eq!(endpoints, ["192.0.2.2".parse::<std::net::IpAddr>()?]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct Vtep {
+    tables: Tables,
+    stats: Stats,
+}
+
+/// Everything but the counters, so that a verdict may borrow it while it is counted.
+#[derive(Debug, Default)]
+struct Tables {
     networks: BTreeMap<Vni, Table>,
     ports: HashMap<PortId, Vni>,
-    stats: Stats,
+    desk: Desk,
 }
 
 /// What shall happen with one frame. It borrows the tables and the frame, so nothing is copied.
@@ -62,30 +78,43 @@ pub enum Verdict<'a> {
         /// The inner frame.
         frame: &'a [u8],
     },
-    /// Send the frame behind `header` to these hosts, UDP port [`VXLAN_PORT`](crate::VXLAN_PORT).
+    /// Send the frame behind what `encap` says to these hosts, UDP port [`VXLAN_PORT`](crate::VXLAN_PORT).
     Send {
-        /// Goes in front of the frame.
-        header: VxlanHeader,
+        /// What goes in front of the frame.
+        encap: Encap,
         /// UDP source port: one for each inner flow, so that routers and network cards can spread them.
         source_port: u16,
         /// At least one.
         endpoints: &'a [IpAddr],
+        /// The inner frame.
+        frame: &'a [u8],
     },
-    /// Both of the above: a group's frame in a network that floods.
+    /// Both of the above: a frame for several, or for one that has to be looked for.
     Flood {
-        /// Every port of the network but the one the frame came from.
+        /// Never the port the frame came from; maybe none.
         ports: Ports<'a>,
-        /// Goes in front of the frame.
-        header: VxlanHeader,
+        /// What goes in front of the frame.
+        encap: Encap,
         /// UDP source port.
         source_port: u16,
-        /// Every other host of the network.
+        /// Maybe none.
         endpoints: &'a [IpAddr],
+        /// The inner frame.
+        frame: &'a [u8],
     },
     /// Hand this frame to the port that asked.
-    Answer(Reply),
+    Answer(Reply<'a>),
     /// Forget the frame; it is already counted.
     Drop(Discard),
+}
+
+/// How a frame travels between hosts.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Encap {
+    /// Behind this header, as it is.
+    Plain(VxlanHeader),
+    /// Encrypted for this network; it must never leave the host as it is.
+    Sealed(Vni),
 }
 
 /// Some ports of one network.
@@ -109,39 +138,78 @@ impl Vtep {
     pub fn set_network(&mut self, vni: Vni, network: Network) -> Result<(), NetworkError> {
         let table = Table::new(network)?;
         for port in table.ports() {
-            if let Some(other) = self.ports.get(port).filter(|other| **other != vni) {
+            if let Some(other) = self.tables.ports.get(port).filter(|other| **other != vni) {
                 return Err(NetworkError::PortTaken { port: *port, vni: *other });
             }
         }
         self.remove_network(vni);
-        self.ports.extend(table.ports().iter().map(|port| (*port, vni)));
-        self.networks.insert(vni, table);
+        self.tables.ports.extend(table.ports().iter().map(|port| (*port, vni)));
+        self.tables.networks.insert(vni, table);
         Ok(())
     }
 
     /// Forgets a network: its frames are dropped from now on. Says whether there was one.
     pub fn remove_network(&mut self, vni: Vni) -> bool {
-        self.ports.retain(|_, of| *of != vni);
-        self.networks.remove(&vni).is_some()
+        self.tables.ports.retain(|_, of| *of != vni);
+        self.tables.networks.remove(&vni).is_some()
     }
 
-    /// Judges a frame that a port of this host sent.
+    /// Judges a frame that a port of this host sent; `offload` says what its kernel left undone in it.
+    ///
+    /// The frame may be changed in place (the segment size that TCP announces), and lies in the verdict afterwards.
     #[inline]
-    pub fn handle_frame<'a>(&'a mut self, port: PortId, frame: &'a [u8]) -> Verdict<'a> {
-        let verdict = judge_frame(&self.networks, &self.ports, port, frame);
+    pub fn handle_frame<'a>(
+        &'a mut self,
+        now: Instant,
+        port: PortId,
+        offload: Offload,
+        frame: &'a mut [u8],
+    ) -> Verdict<'a> {
+        let verdict = self.tables.frame(now, port, offload, frame);
         settle(&mut self.stats, verdict)
     }
 
     /// Judges the payload of a datagram that came to the VXLAN port from the host at `from`.
+    ///
+    /// Only for plain datagrams; encrypted ones are opened first.
     #[inline]
-    pub fn handle_datagram<'a>(&'a mut self, from: IpAddr, payload: &'a [u8]) -> Verdict<'a> {
-        let verdict = judge_datagram(&self.networks, from, payload);
+    pub fn handle_datagram<'a>(
+        &'a mut self,
+        now: Instant,
+        from: IpAddr,
+        payload: &'a mut [u8],
+    ) -> Verdict<'a> {
+        let verdict = self.tables.datagram(now, from, payload);
         settle(&mut self.stats, verdict)
+    }
+
+    /// Judges what a datagram of a sealed network held.
+    #[cfg(feature = "seal")]
+    #[inline]
+    pub fn handle_opened<'a>(
+        &'a mut self,
+        now: Instant,
+        from: IpAddr,
+        opened: crate::seal::Opened<'a>,
+    ) -> Verdict<'a> {
+        let verdict = self.tables.opened(now, from, opened);
+        settle(&mut self.stats, verdict)
+    }
+
+    /// Tells what time it is; late is fine.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let _ = now;
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        None
     }
 
     /// The networks, in order.
     pub fn networks(&self) -> impl Iterator<Item = Vni> {
-        self.networks.keys().copied()
+        self.tables.networks.keys().copied()
     }
 
     /// What was decided since the start.
@@ -151,13 +219,60 @@ impl Vtep {
     }
 }
 
+impl Tables {
+    fn frame<'a>(
+        &'a mut self,
+        now: Instant,
+        port: PortId,
+        offload: Offload,
+        frame: &'a mut [u8],
+    ) -> Result<Verdict<'a>, Discard> {
+        let vni = *self.ports.get(&port).ok_or(Discard::UnknownPort)?;
+        let table = self.networks.get_mut(&vni).ok_or(Discard::UnknownNetwork)?;
+        Judge { now, vni, table, desk: &mut self.desk }.frame(port, offload, frame)
+    }
+
+    fn datagram<'a>(
+        &'a mut self,
+        now: Instant,
+        from: IpAddr,
+        payload: &'a mut [u8],
+    ) -> Result<Verdict<'a>, Discard> {
+        if payload.first().is_some_and(|flags| flags & SEALED == SEALED) {
+            return Err(Discard::Sealed);
+        }
+        let vni = VxlanPacket::parse(payload).map_err(|_| Discard::Malformed)?.header.vni;
+        let table = self.networks.get_mut(&vni).ok_or(Discard::UnknownNetwork)?;
+        if table.sealed {
+            return Err(Discard::Unsealed);
+        }
+        let frame = payload.get_mut(VxlanHeader::LEN..).unwrap_or_default();
+        Judge { now, vni, table, desk: &mut self.desk }.arrival(from, frame)
+    }
+
+    #[cfg(feature = "seal")]
+    fn opened<'a>(
+        &'a mut self,
+        now: Instant,
+        from: IpAddr,
+        opened: crate::seal::Opened<'a>,
+    ) -> Result<Verdict<'a>, Discard> {
+        let vni = opened.vni();
+        let table = self.networks.get_mut(&vni).ok_or(Discard::UnknownNetwork)?;
+        if !table.sealed {
+            return Err(Discard::NotSealed);
+        }
+        Judge { now, vni, table, desk: &mut self.desk }.arrival(from, opened.into_frame())
+    }
+}
+
 impl<'a> Ports<'a> {
     fn one(port: &'a PortId) -> Self {
         Self { ports: std::slice::from_ref(port).iter(), except: None }
     }
 
-    fn all(table: &'a Table, except: Option<PortId>) -> Self {
-        Self { ports: table.ports().iter(), except }
+    fn all(ports: &'a [PortId], except: Option<PortId>) -> Self {
+        Self { ports: ports.iter(), except }
     }
 }
 
@@ -167,111 +282,6 @@ impl Iterator for Ports<'_> {
     fn next(&mut self) -> Option<PortId> {
         let except = self.except;
         self.ports.find(|port| Some(**port) != except).copied()
-    }
-}
-
-fn judge_frame<'a>(
-    networks: &'a BTreeMap<Vni, Table>,
-    ports: &HashMap<PortId, Vni>,
-    port: PortId,
-    frame: &'a [u8],
-) -> Result<Verdict<'a>, Discard> {
-    let vni = *ports.get(&port).ok_or(Discard::UnknownPort)?;
-    let table = networks.get(&vni).ok_or(Discard::UnknownNetwork)?;
-    let ethernet = untagged(frame)?;
-    if table.station(ethernet.header.source) != Some(&Location::Port(port)) {
-        return Err(Discard::Spoofed);
-    }
-    if let Some(answer) = answer(table, &ethernet)? {
-        return Ok(Verdict::Answer(answer));
-    }
-    let (header, source_port) = (VxlanHeader { vni }, flow::source_port(&ethernet));
-    if ethernet.header.destination.is_multicast() {
-        let (ports, endpoints) = (Ports::all(table, Some(port)), table.endpoints());
-        let nobody_else = endpoints.is_empty() && ports.clone().next().is_none();
-        return if !table.floods() || nobody_else {
-            Err(Discard::Group)
-        } else {
-            Ok(Verdict::Flood { ports, header, source_port, endpoints })
-        };
-    }
-    match table.station(ethernet.header.destination).ok_or(Discard::UnknownStation)? {
-        Location::Port(to) if *to == port => Err(Discard::Hairpin),
-        Location::Port(to) => Ok(Verdict::Deliver { ports: Ports::one(to), frame }),
-        Location::Endpoint(to) => {
-            Ok(Verdict::Send { header, source_port, endpoints: std::slice::from_ref(to) })
-        }
-    }
-}
-
-fn judge_datagram<'a>(
-    networks: &'a BTreeMap<Vni, Table>,
-    from: IpAddr,
-    payload: &'a [u8],
-) -> Result<Verdict<'a>, Discard> {
-    let packet = VxlanPacket::parse(payload).map_err(|_| Discard::Malformed)?;
-    let table = networks.get(&packet.header.vni).ok_or(Discard::UnknownNetwork)?;
-    if !table.allows(from) {
-        return Err(Discard::ForeignSource);
-    }
-    let ethernet = untagged(packet.frame)?;
-    if let Some(Location::Port(_)) = table.station(ethernet.header.source) {
-        return Err(Discard::Spoofed);
-    }
-    if ethernet.header.destination.is_multicast() {
-        return if table.floods() && !table.ports().is_empty() {
-            Ok(Verdict::Deliver { ports: Ports::all(table, None), frame: packet.frame })
-        } else {
-            Err(Discard::Group)
-        };
-    }
-    match table.station(ethernet.header.destination).ok_or(Discard::UnknownStation)? {
-        Location::Port(to) => Ok(Verdict::Deliver { ports: Ports::one(to), frame: packet.frame }),
-        // What came through the tunnel never goes back into it: that could go on for ever.
-        Location::Endpoint(_) => Err(Discard::Hairpin),
-    }
-}
-
-fn untagged(frame: &[u8]) -> Result<EthernetFrame<'_>, Discard> {
-    let ethernet = EthernetFrame::parse(frame).map_err(|_| Discard::Malformed)?;
-    if ethernet.header.ethertype == EtherType::VLAN { Err(Discard::Tagged) } else { Ok(ethernet) }
-}
-
-/// The reply to a question about a neighbour, if the frame asks one.
-fn answer(table: &Table, ethernet: &EthernetFrame<'_>) -> Result<Option<Reply>, Discard> {
-    let asker = ethernet.header.source;
-    if ethernet.header.ethertype == EtherType::ARP {
-        let question = ArpPacket::parse(ethernet.payload).map_err(|_| Discard::Malformed)?;
-        if question.sender_mac != asker {
-            return Err(Discard::Spoofed);
-        }
-        if question.operation == ArpOperation::Reply {
-            return Ok(None);
-        }
-        let mac = neighbour(table, question.target_ip.into(), asker)?;
-        return Ok(Some(Reply::arp(&question.answered_by(mac))));
-    }
-    if ethernet.header.ethertype == EtherType::IPV6
-        && let Ok(packet) = Ipv6Packet::parse(ethernet.payload)
-    {
-        return match NeighbourSolicitation::parse(&packet) {
-            Ok(question) => {
-                let mac = neighbour(table, question.target.into(), asker)?;
-                Ok(Some(Reply::ndp(&question.answered_by(mac), asker)))
-            }
-            Err(NdpError::OtherMessage) => Ok(None),
-            Err(_) => Err(Discard::Malformed),
-        };
-    }
-    Ok(None)
-}
-
-fn neighbour(table: &Table, addr: IpAddr, asker: MacAddr) -> Result<MacAddr, Discard> {
-    match table.neighbour(addr) {
-        None => Err(Discard::UnknownNeighbour),
-        // Whoever asks for its own address only wants to hear that no one else has it.
-        Some(mac) if mac == asker => Err(Discard::Announcement),
-        Some(mac) => Ok(mac),
     }
 }
 
@@ -285,3 +295,6 @@ fn settle<'a>(stats: &mut Stats, verdict: Result<Verdict<'a>, Discard>) -> Verdi
     }
     verdict.unwrap_or_else(Verdict::Drop)
 }
+
+/// The flags of a datagram that is encrypted.
+const SEALED: u8 = VxlanHeader::FLAG_I | 0x40;

@@ -1,13 +1,15 @@
 //! Which frames go where, and which go nowhere.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods, reason = "tests")]
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
 
+use overlay_core::offload::Offload;
 use overlay_core::wire::{
     ArpOperation, ArpPacket, EtherType, EthernetFrame, EthernetHeader, Ipv6Header, Ipv6Packet,
     NeighbourAdvertisement, VxlanHeader, protocol,
 };
-use overlay_core::{Discard, Location, MacAddr, Network, NetworkError, PortId, Verdict, Vni, Vtep};
+use overlay_core::{Discard, Encap, Location, MacAddr, Network, NetworkError, PortId, Verdict, Vni, Vtep};
 use proptest::prelude::*;
 
 const A: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 3); // on port 1
@@ -20,10 +22,10 @@ const SILENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3));
 fn a_frame_for_another_host_is_sent_there_with_its_vni() {
     let mut vtep = vtep();
     let frame = frame(mac(A), mac(C), b"hi");
-    let Verdict::Send { header, source_port, endpoints } = vtep.handle_frame(port(1), &frame) else {
+    let Verdict::Send { encap, source_port, endpoints, .. } = send(&mut vtep, port(1), &frame) else {
         panic!()
     };
-    assert_eq!((header.vni, endpoints), (vni(1), &[THERE][..]));
+    assert_eq!((encap, endpoints), (plain(1), &[THERE][..]));
     assert!(source_port >= 49152);
     assert_eq!(vtep.stats().sent, 1);
 }
@@ -32,9 +34,9 @@ fn a_frame_for_another_host_is_sent_there_with_its_vni() {
 fn a_frame_for_a_neighbour_on_this_host_stays_here() {
     let mut vtep = vtep();
     let bytes = frame(mac(A), mac(B), b"hi");
-    assert_eq!(delivered(vtep.handle_frame(port(1), &bytes)), Some((vec![port(2)], bytes.clone())));
+    assert_eq!(delivered(send(&mut vtep, port(1), &bytes)), Some((vec![port(2)], bytes.clone())));
     let back = frame(mac(A), mac(A), b"me");
-    assert_eq!(dropped(vtep.handle_frame(port(1), &back)), Some(Discard::Hairpin));
+    assert_eq!(dropped(send(&mut vtep, port(1), &back)), Some(Discard::Hairpin));
 }
 
 #[test]
@@ -45,15 +47,17 @@ fn what_one_host_sends_another_delivers() {
     there.set_network(vni(1), network).unwrap();
 
     let bytes = frame(mac(A), mac(C), b"hi");
-    let Verdict::Send { header, .. } = here.handle_frame(port(1), &bytes) else { panic!() };
+    let Verdict::Send { encap: Encap::Plain(header), .. } = send(&mut here, port(1), &bytes) else {
+        panic!()
+    };
     let datagram = [&header.to_bytes()[..], &bytes].concat();
-    assert_eq!(delivered(there.handle_datagram(SILENT, &datagram)), Some((vec![port(9)], bytes)));
+    assert_eq!(delivered(receive(&mut there, SILENT, &datagram)), Some((vec![port(9)], bytes)));
 }
 
 #[test]
 fn arp_is_answered_on_the_spot() {
     let mut vtep = vtep();
-    let Verdict::Answer(reply) = vtep.handle_frame(port(1), &arp(A, C)) else { panic!() };
+    let Verdict::Answer(reply) = send(&mut vtep, port(1), &arp(A, C)) else { panic!() };
     let ethernet = EthernetFrame::parse(reply.frame()).unwrap();
     assert_eq!((ethernet.header.destination, ethernet.header.source), (mac(A), mac(C)));
     let arp = ArpPacket::parse(ethernet.payload).unwrap();
@@ -65,15 +69,15 @@ fn arp_is_answered_on_the_spot() {
 fn nobody_hears_an_unknown_or_own_address() {
     let mut vtep = vtep();
     let unknown = arp(A, Ipv4Addr::new(10, 0, 1, 99));
-    assert_eq!(dropped(vtep.handle_frame(port(1), &unknown)), Some(Discard::UnknownNeighbour));
-    assert_eq!(dropped(vtep.handle_frame(port(1), &arp(A, A))), Some(Discard::Announcement));
+    assert_eq!(dropped(send(&mut vtep, port(1), &unknown)), Some(Discard::UnknownNeighbour));
+    assert_eq!(dropped(send(&mut vtep, port(1), &arp(A, A))), Some(Discard::Announcement));
 }
 
 #[test]
 fn an_ipv6_neighbour_is_answered_on_the_spot() {
     let mut vtep = vtep();
     let question = solicitation();
-    let Verdict::Answer(reply) = vtep.handle_frame(port(1), &question) else { panic!() };
+    let Verdict::Answer(reply) = send(&mut vtep, port(1), &question) else { panic!() };
     assert_eq!(reply.frame().len(), EthernetHeader::LEN + NeighbourAdvertisement::LEN);
     let packet = Ipv6Packet::parse(&reply.frame()[EthernetHeader::LEN..]).unwrap();
     assert_eq!(packet.header.source, "fd00::5".parse::<std::net::Ipv6Addr>().unwrap());
@@ -84,51 +88,51 @@ fn an_ipv6_neighbour_is_answered_on_the_spot() {
 fn no_station_speaks_for_another() {
     let mut vtep = vtep();
     let as_b = frame(mac(B), mac(C), b"");
-    assert_eq!(dropped(vtep.handle_frame(port(1), &as_b)), Some(Discard::Spoofed));
+    assert_eq!(dropped(send(&mut vtep, port(1), &as_b)), Some(Discard::Spoofed));
     let from_outside = datagram(vni(1), &frame(mac(A), mac(B), b""));
-    assert_eq!(dropped(vtep.handle_datagram(THERE, &from_outside)), Some(Discard::Spoofed));
+    assert_eq!(dropped(receive(&mut vtep, THERE, &from_outside)), Some(Discard::Spoofed));
     let mut arp_as_b = arp(B, C);
     arp_as_b[6..12].copy_from_slice(&mac(A).octets());
-    assert_eq!(dropped(vtep.handle_frame(port(1), &arp_as_b)), Some(Discard::Spoofed));
+    assert_eq!(dropped(send(&mut vtep, port(1), &arp_as_b)), Some(Discard::Spoofed));
 }
 
 #[test]
 fn only_hosts_of_the_network_may_send_into_it() {
     let mut vtep = vtep();
     let bytes = datagram(vni(1), &frame(mac(C), mac(A), b""));
-    assert!(delivered(vtep.handle_datagram(THERE, &bytes)).is_some());
-    assert!(delivered(vtep.handle_datagram(SILENT, &bytes)).is_some(), "a peer without stations");
-    assert!(delivered(vtep.handle_datagram("::ffff:192.0.2.2".parse().unwrap(), &bytes)).is_some());
+    assert!(delivered(receive(&mut vtep, THERE, &bytes)).is_some());
+    assert!(delivered(receive(&mut vtep, SILENT, &bytes)).is_some(), "a peer without stations");
+    assert!(delivered(receive(&mut vtep, "::ffff:192.0.2.2".parse().unwrap(), &bytes)).is_some());
     let stranger = Ipv4Addr::new(192, 0, 2, 66).into();
-    assert_eq!(dropped(vtep.handle_datagram(stranger, &bytes)), Some(Discard::ForeignSource));
+    assert_eq!(dropped(receive(&mut vtep, stranger, &bytes)), Some(Discard::ForeignSource));
     assert_eq!(vtep.stats().dropped(Discard::ForeignSource), 1);
 }
 
 #[test]
 fn a_network_is_one_vlan() {
     let tagged = framed(mac(A), mac(C), EtherType::VLAN, &[0, 7, 8, 0]);
-    assert_eq!(dropped(vtep().handle_frame(port(1), &tagged)), Some(Discard::Tagged));
+    assert_eq!(dropped(send(&mut vtep(), port(1), &tagged)), Some(Discard::Tagged));
     let tagged = datagram(vni(1), &framed(mac(C), mac(A), EtherType::VLAN, &[0, 7, 8, 0]));
-    assert_eq!(dropped(vtep().handle_datagram(THERE, &tagged)), Some(Discard::Tagged));
+    assert_eq!(dropped(receive(&mut vtep(), THERE, &tagged)), Some(Discard::Tagged));
 }
 
 #[test]
 fn a_datagram_never_goes_back_into_the_tunnel() {
     let bytes = datagram(vni(1), &frame(MacAddr::new([2; 6]), mac(C), b""));
-    assert_eq!(dropped(vtep().handle_datagram(THERE, &bytes)), Some(Discard::Hairpin));
+    assert_eq!(dropped(receive(&mut vtep(), THERE, &bytes)), Some(Discard::Hairpin));
 }
 
 #[test]
 fn a_group_is_reached_only_where_the_network_floods() {
     let everyone = frame(mac(A), MacAddr::BROADCAST, b"");
-    assert_eq!(dropped(vtep().handle_frame(port(1), &everyone)), Some(Discard::Group));
+    assert_eq!(dropped(send(&mut vtep(), port(1), &everyone)), Some(Discard::Group));
 
     let mut vtep = vtep();
     vtep.set_network(vni(1), Network { flood: true, ..network() }).unwrap();
-    let Verdict::Flood { ports, endpoints, .. } = vtep.handle_frame(port(1), &everyone) else { panic!() };
+    let Verdict::Flood { ports, endpoints, .. } = send(&mut vtep, port(1), &everyone) else { panic!() };
     assert_eq!((ports.collect::<Vec<_>>(), endpoints), (vec![port(2)], &[THERE, SILENT][..]));
     let from_outside = datagram(vni(1), &frame(mac(C), MacAddr::BROADCAST, b""));
-    let (ports, _) = delivered(vtep.handle_datagram(THERE, &from_outside)).unwrap();
+    let (ports, _) = delivered(receive(&mut vtep, THERE, &from_outside)).unwrap();
     assert_eq!(ports, [port(1), port(2)]);
 }
 
@@ -139,9 +143,9 @@ fn a_port_belongs_to_one_network() {
     assert_eq!(vtep.set_network(vni(3), network()), Err(taken));
     assert!(vtep.remove_network(vni(1)) && !vtep.remove_network(vni(1)));
     let bytes = frame(mac(A), mac(C), b"");
-    assert_eq!(dropped(vtep.handle_frame(port(1), &bytes)), Some(Discard::UnknownPort));
+    assert_eq!(dropped(send(&mut vtep, port(1), &bytes)), Some(Discard::UnknownPort));
     vtep.set_network(vni(3), network()).unwrap();
-    assert!(matches!(vtep.handle_frame(port(1), &bytes), Verdict::Send { .. }));
+    assert!(matches!(send(&mut vtep, port(1), &bytes), Verdict::Send { .. }));
 }
 
 proptest! {
@@ -167,15 +171,15 @@ proptest! {
             let bytes = frame(source, destinations[to], b"payload");
             let wrapped = datagram(vni(id), &bytes);
             let verdict = if as_datagram {
-                vtep.handle_datagram(THERE, &wrapped)
+                receive(&mut vtep, THERE, &wrapped)
             } else {
-                vtep.handle_frame(port(from), &bytes)
+                send(&mut vtep, port(from), &bytes)
             };
             match verdict {
                 Verdict::Deliver { mut ports, .. } => prop_assert!(ports.all(|port| ports_of(id).contains(&port))),
-                Verdict::Send { header, .. } => prop_assert_eq!(header.vni, vni(id)),
-                Verdict::Flood { mut ports, header, .. } => {
-                    prop_assert_eq!(header.vni, vni(id));
+                Verdict::Send { encap, .. } => prop_assert_eq!(encap, Encap::Plain(VxlanHeader { vni: vni(id) })),
+                Verdict::Flood { mut ports, encap, .. } => {
+                    prop_assert_eq!(encap, Encap::Plain(VxlanHeader { vni: vni(id) }));
                     prop_assert!(ports.all(|to| to != port(from) && ports_of(id).contains(&to)));
                 }
                 Verdict::Answer(_) | Verdict::Drop(_) => {}
@@ -187,10 +191,10 @@ proptest! {
     fn every_frame_is_counted_once_and_none_panics(inputs in prop::collection::vec(any::<Vec<u8>>(), 1..20)) {
         let mut vtep = vtep();
         for bytes in &inputs {
-            let _ = vtep.handle_frame(port(1), bytes);
-            let _ = vtep.handle_frame(port(1), &frame(mac(A), mac(C), bytes));
-            let _ = vtep.handle_datagram(THERE, bytes);
-            let _ = vtep.handle_datagram(THERE, &datagram(vni(1), bytes));
+            let _ = send(&mut vtep, port(1), bytes);
+            let _ = send(&mut vtep, port(1), &frame(mac(A), mac(C), bytes));
+            let _ = receive(&mut vtep, THERE, bytes);
+            let _ = receive(&mut vtep, THERE, &datagram(vni(1), bytes));
         }
         let stats = vtep.stats();
         let drops: u64 = stats.drops().map(|(_, count)| count).sum();
@@ -207,7 +211,7 @@ fn flows_are_spread_over_source_ports_and_keep_theirs() {
         packet.extend(flow.to_be_bytes());
         packet.extend([0, 80, payload, payload]);
         let bytes = frame(mac(A), mac(C), &packet);
-        let Verdict::Send { source_port, .. } = vtep.handle_frame(port(1), &bytes) else { panic!() };
+        let Verdict::Send { source_port, .. } = send(&mut vtep, port(1), &bytes) else { panic!() };
         source_port
     };
     let ports: std::collections::BTreeSet<u16> = (0..1000).map(|flow| port_of(40_000 + flow, 0)).collect();
@@ -237,7 +241,7 @@ fn network() -> Network {
             ("fd00::5".parse().unwrap(), mac(C)),
         ]
         .into(),
-        flood: false,
+        ..Network::default()
     }
 }
 
@@ -296,6 +300,19 @@ fn solicitation() -> Vec<u8> {
 
 fn datagram(vni: Vni, frame: &[u8]) -> Vec<u8> {
     [&VxlanHeader { vni }.to_bytes()[..], frame].concat()
+}
+
+/// The frame lives as long as the test: a verdict borrows it.
+fn send<'a>(vtep: &'a mut Vtep, port: PortId, frame: &[u8]) -> Verdict<'a> {
+    vtep.handle_frame(Instant::now(), port, Offload::NONE, frame.to_vec().leak())
+}
+
+fn receive<'a>(vtep: &'a mut Vtep, from: IpAddr, payload: &[u8]) -> Verdict<'a> {
+    vtep.handle_datagram(Instant::now(), from, payload.to_vec().leak())
+}
+
+fn plain(id: u32) -> Encap {
+    Encap::Plain(VxlanHeader { vni: vni(id) })
 }
 
 fn delivered(verdict: Verdict<'_>) -> Option<(Vec<PortId>, Vec<u8>)> {

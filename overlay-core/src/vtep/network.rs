@@ -1,9 +1,10 @@
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::IpAddr,
     num::ParseIntError,
     str::FromStr,
+    time::Duration,
 };
 
 use crate::{MacAddr, Vni};
@@ -24,6 +25,7 @@ pub enum Location {
 /// Everything a host must know about one network: the whole truth, not a change to it.
 ///
 /// A datagram of the network is accepted from [`peers`](Self::peers) and from every endpoint that has a station.
+/// What the default leaves off is off: it forwards to the stations that it names, and nothing else.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Network {
     /// Other hosts that take part, also while they have no station.
@@ -34,6 +36,28 @@ pub struct Network {
     pub neighbours: BTreeMap<IpAddr, MacAddr>,
     /// Whether frames to groups (broadcast, multicast) are copied to everyone. Off: they are dropped.
     pub flood: bool,
+    /// Whether every datagram of the network is encrypted. A plain one is then dropped, and none is sent.
+    pub sealed: bool,
+    /// The MTU of IP packets inside of the network, at least 68; none: not looked at.
+    ///
+    /// A larger packet of a port is dropped; who sent it is told, unless it is IPv4 that routers may fragment. The
+    /// segment size that TCP connections announce is clamped to what fits, in both directions.
+    pub mtu: Option<u16>,
+    /// Whether stations of other hosts are learnt from their datagrams, too.
+    ///
+    /// In a network that floods as well, frames to stations and questions for neighbours that are unknown are flooded.
+    pub learning: Option<Learning>,
+    /// Which IP addresses the stations of a port may speak for; a port that is not listed may use any.
+    pub spoof_guard: BTreeMap<PortId, BTreeSet<IpAddr>>,
+}
+
+/// How stations of other hosts are learnt. What [`Network::stations`] names is never learnt otherwise.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Learning {
+    /// Stations that are remembered at most; further ones are counted, not learnt. 4096.
+    pub max_entries: usize,
+    /// How long a station that is not heard is remembered. 300 s, as Linux.
+    pub ageing: Duration,
 }
 
 /// Why a network was refused.
@@ -47,16 +71,11 @@ pub enum NetworkError {
     /// A group or zero is nobody's address.
     #[error("{mac} is not the address of a station")]
     NotAStation { mac: MacAddr },
-}
-
-/// A network in the form that the packet path reads.
-#[derive(Debug)]
-pub(super) struct Table {
-    stations: HashMap<MacAddr, Location>,
-    neighbours: HashMap<IpAddr, MacAddr>,
-    ports: Vec<PortId>,
-    endpoints: Vec<IpAddr>,
-    flood: bool,
+    /// Every IPv4 link carries packets of 68 bytes ([RFC 791 §3.2]).
+    ///
+    /// [RFC 791 §3.2]: https://www.rfc-editor.org/rfc/rfc791#section-3.2
+    #[error("an MTU of {mtu} is below 68")]
+    MtuTooSmall { mtu: u16 },
 }
 
 impl PortId {
@@ -93,59 +112,8 @@ impl FromStr for PortId {
     }
 }
 
-impl Table {
-    pub(super) fn new(network: Network) -> Result<Self, NetworkError> {
-        if let Some(mac) = network.stations.keys().find(|mac| !mac.is_unicast()) {
-            return Err(NetworkError::NotAStation { mac: *mac });
-        }
-        let mut ports = BTreeSet::new();
-        let mut endpoints: BTreeSet<IpAddr> = network.peers.iter().map(IpAddr::to_canonical).collect();
-        let mut stations = HashMap::with_capacity(network.stations.len());
-        for (mac, location) in network.stations {
-            let location = match location {
-                Location::Port(port) => {
-                    ports.insert(port);
-                    location
-                }
-                Location::Endpoint(addr) => {
-                    let addr = addr.to_canonical();
-                    endpoints.insert(addr);
-                    Location::Endpoint(addr)
-                }
-            };
-            stations.insert(mac, location);
-        }
-        Ok(Self {
-            stations,
-            neighbours: network.neighbours.into_iter().collect(),
-            ports: ports.into_iter().collect(),
-            endpoints: endpoints.into_iter().collect(),
-            flood: network.flood,
-        })
-    }
-
-    pub(super) fn station(&self, mac: MacAddr) -> Option<&Location> {
-        self.stations.get(&mac)
-    }
-
-    pub(super) fn neighbour(&self, addr: IpAddr) -> Option<MacAddr> {
-        self.neighbours.get(&addr).copied()
-    }
-
-    /// Whether a host may send into this network; a socket for both families spells IPv4 in its own way.
-    pub(super) fn allows(&self, from: IpAddr) -> bool {
-        self.endpoints.binary_search(&from.to_canonical()).is_ok()
-    }
-
-    pub(super) fn ports(&self) -> &[PortId] {
-        &self.ports
-    }
-
-    pub(super) fn endpoints(&self) -> &[IpAddr] {
-        &self.endpoints
-    }
-
-    pub(super) const fn floods(&self) -> bool {
-        self.flood
+impl Default for Learning {
+    fn default() -> Self {
+        Self { max_entries: 4096, ageing: Duration::from_secs(300) }
     }
 }

@@ -28,6 +28,12 @@ pub enum Discard {
     Group,
     /// The frame would go back to where it came from.
     Hairpin,
+    /// The datagram is plain, and its network is sealed.
+    Unsealed,
+    /// The datagram is encrypted, and nobody has opened it.
+    Sealed,
+    /// The datagram was encrypted, and its network is not sealed.
+    NotSealed,
 }
 
 /// What a [`Vtep`](crate::Vtep) decided, in frames.
@@ -46,7 +52,7 @@ pub struct Stats {
 
 impl Discard {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::UnknownPort,
         Self::UnknownNetwork,
         Self::ForeignSource,
@@ -58,6 +64,9 @@ impl Discard {
         Self::Announcement,
         Self::Group,
         Self::Hairpin,
+        Self::Unsealed,
+        Self::Sealed,
+        Self::NotSealed,
     ];
 }
 
@@ -75,6 +84,9 @@ impl fmt::Display for Discard {
             Self::Announcement => "announcement",
             Self::Group => "group",
             Self::Hairpin => "hairpin",
+            Self::Unsealed => "unsealed",
+            Self::Sealed => "sealed",
+            Self::NotSealed => "not sealed",
         })
     }
 }
