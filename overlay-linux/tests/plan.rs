@@ -9,8 +9,9 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use overlay_core::{MacAddr, Vni};
 use overlay_linux::link::{
-    Change, Desired, Family, FdbEntry, Link, LinkKind, LinkName, NeighbourKey, Observed, ObservedKind,
-    ObservedLink, ObservedPeer, ObservedVxlan, Op, Peer, Place, Route, Rule, Vxlan, diff,
+    Change, Desired, Family, FdbEntry, Link, LinkKind, LinkName, Macvlan, NeighbourKey, Observed,
+    ObservedKind, ObservedLink, ObservedPeer, ObservedVxlan, Op, Peer, Place, Route, Rule, Stray, Vxlan,
+    diff,
 };
 use overlay_linux::netns::NetNs;
 use proptest::collection::{btree_map, btree_set, vec};
@@ -28,10 +29,14 @@ proptest! {
         for link in world.links.values_mut() {
             link.mtu = noise.mtu.unwrap_or(link.mtu);
             link.up &= noise.up;
+            if let ObservedKind::Macvlan { peer, bridge, .. } = &mut link.kind {
+                peer.mtu = noise.mtu.unwrap_or(peer.mtu);
+                (peer.mac, *bridge) = (None, noise.up);
+            }
         }
         settle(&mut world, &second)?;
         settle(&mut world, &Desired::default())?;
-        prop_assert!(world.links.is_empty() && world.fdb.is_empty() && world.neighbours.is_empty());
+        prop_assert!(world.strays.is_empty() && world.links.is_empty() && world.fdb.is_empty() && world.neighbours.is_empty());
         prop_assert!(world.routes.is_empty() && world.rules.is_empty());
     }
 
@@ -67,6 +72,7 @@ fn a_new_rule_is_there_before_the_old_one_goes() {
 /// Plans and applies until nothing is left, which must be soon.
 fn settle(world: &mut Observed, desired: &Desired) -> Result<(), TestCaseError> {
     for _ in 0..3 {
+        look_again(world, desired);
         let plan = diff(world, desired);
         if plan.is_empty() {
             return Ok(());
@@ -77,6 +83,20 @@ fn settle(world: &mut Observed, desired: &Desired) -> Result<(), TestCaseError> 
     }
     let left: Vec<String> = diff(world, desired).iter().map(ToString::to_string).collect();
     Err(TestCaseError::fail(format!("not settled: {left:?}")))
+}
+
+/// What an observation does: macvlans that the desired state does not know are strays.
+fn look_again(world: &mut Observed, desired: &Desired) {
+    world.links.retain(|name, link| {
+        let ObservedKind::Macvlan { lower, peer, .. } = &link.kind else { return true };
+        let known = desired.links.get(name).is_some_and(
+            |link| matches!(&link.kind, LinkKind::Macvlan(wanted) if wanted.peer.name == peer.name),
+        );
+        if !known {
+            world.strays.insert(Stray { namespace: 0, name: peer.name.clone(), lower: lower.clone() });
+        }
+        known
+    });
 }
 
 /// What the kernel would do; errors are those that it would give.
@@ -91,6 +111,8 @@ fn apply(world: &mut Observed, op: &Op) -> Result<(), &'static str> {
         Change::CreateLink { name, link } => create(world, name, &link)?,
         Change::DeleteLink { name } => {
             world.links.remove(&name).ok_or("ENODEV")?;
+            world.links.retain(|_, link| below(link) != Some(&name));
+            world.strays.retain(|stray| stray.lower != name);
             world.neighbours.retain(|key, _| key.dev != name);
             world.fdb.retain(|entry| entry.dev != name);
             world.routes.retain(|route| route.dev.as_ref() != Some(&name));
@@ -99,9 +121,23 @@ fn apply(world: &mut Observed, op: &Op) -> Result<(), &'static str> {
                 link.isolated &= link.master.is_some();
             }
         }
+        Change::DeleteStray { stray } => drop(world.strays.remove(&stray).then_some(()).ok_or("ENODEV")?),
         Change::SetMac { name, mac } => world.links.get_mut(&name).unwrap().mac = Some(mac),
-        Change::SetMtu { name, mtu } => world.links.get_mut(&name).unwrap().mtu = mtu,
+        Change::SetMtu { name, mtu } => {
+            world.links.get_mut(&name).unwrap().mtu = mtu;
+            for link in world.links.values_mut().filter(|link| below(link) == Some(&name)) {
+                if let ObservedKind::Macvlan { peer, .. } = &mut link.kind {
+                    peer.mtu = peer.mtu.min(mtu);
+                }
+            }
+        }
+        Change::SetGsoMaxSize { name, size } => world.links.get_mut(&name).unwrap().gso_max_size = size,
         Change::SetMaster { name, master } => {
+            let above = world.links.values().any(|link| below(link) == Some(&name))
+                || world.strays.iter().any(|stray| stray.lower == name);
+            if above && master.is_some() {
+                return Err("EBUSY");
+            }
             if master.as_ref().is_some_and(|master| !world.links.contains_key(master)) {
                 return Err("ENODEV");
             }
@@ -161,22 +197,25 @@ fn create(world: &mut Observed, name: LinkName, link: &Link) -> Result<(), &'sta
                 vni: Some(vxlan.vni),
                 local: Some(vxlan.local),
                 port: vxlan.port,
-                learning: false,
+                learning: vxlan.learning,
                 proxy: vxlan.proxy,
+                l2miss: vxlan.l2miss,
+                l3miss: vxlan.l3miss,
                 checksums: true,
             })
         }
-        LinkKind::Veth(peer) => ObservedKind::Veth {
-            peer: Some(ObservedPeer {
-                netns: peer.netns.clone(),
-                name: peer.name.clone(),
-                mac: peer.mac,
-                mtu: peer.mtu.unwrap_or(1500),
-                addresses: BTreeSet::new(),
-                up: false,
-                routes: BTreeSet::new(),
-            }),
-        },
+        LinkKind::Veth(peer) => ObservedKind::Veth { peer: Some(new_peer(peer)) },
+        LinkKind::Macvlan(Macvlan { lower, peer }) => {
+            let device = world.links.get(lower).ok_or("ENODEV")?;
+            if device.master.is_some() {
+                return Err("EBUSY");
+            }
+            if peer.mtu.is_some_and(|mtu| mtu > device.mtu) {
+                return Err("EINVAL");
+            }
+            let peer = Peer { mtu: Some(peer.mtu.unwrap_or(device.mtu)), ..peer.clone() };
+            ObservedKind::Macvlan { lower: lower.clone(), bridge: true, peer: new_peer(&peer) }
+        }
         LinkKind::Existing => return Err("not made by us"),
     };
     let mtu = link.mtu.unwrap_or(1500);
@@ -184,6 +223,7 @@ fn create(world: &mut Observed, name: LinkName, link: &Link) -> Result<(), &'sta
         kind,
         mac: link.mac,
         mtu,
+        gso_max_size: link.gso_max_size.unwrap_or(65536),
         master: None,
         isolated: false,
         addresses: BTreeSet::new(),
@@ -192,20 +232,46 @@ fn create(world: &mut Observed, name: LinkName, link: &Link) -> Result<(), &'sta
     world.links.insert(name, new).map_or(Ok(()), |_| Err("EEXIST"))
 }
 
+fn new_peer(peer: &Peer) -> ObservedPeer {
+    ObservedPeer {
+        netns: peer.netns.clone(),
+        name: peer.name.clone(),
+        mac: peer.mac,
+        mtu: peer.mtu.unwrap_or(1500),
+        gso_max_size: peer.gso_max_size.unwrap_or(65536),
+        addresses: BTreeSet::new(),
+        up: false,
+        routes: BTreeSet::new(),
+    }
+}
+
+fn below(link: &ObservedLink) -> Option<&LinkName> {
+    if let ObservedKind::Macvlan { lower, .. } = &link.kind { Some(lower) } else { None }
+}
+
 /// In the far end's namespace; the model has one far end of each name.
 fn apply_there(world: &mut Observed, op: &Op) -> Result<(), &'static str> {
+    if let Change::DeleteLink { name } = &op.change {
+        let is_it = |link: &ObservedLink| matches!(&link.kind, ObservedKind::Macvlan { peer, .. } if peer.name == *name);
+        let key =
+            world.links.iter().find(|(_, link)| is_it(link)).map(|(key, _)| key.clone()).ok_or("ENODEV")?;
+        world.links.remove(&key);
+        return Ok(());
+    }
     let name = op.needs().ok_or("no device")?.clone();
     let peer = world
         .links
         .values_mut()
         .find_map(|link| match &mut link.kind {
             ObservedKind::Veth { peer: Some(peer) } if peer.name == name => Some(peer),
+            ObservedKind::Macvlan { peer, .. } if peer.name == name => Some(peer),
             _ => None,
         })
         .ok_or("ENODEV")?;
     match op.change.clone() {
         Change::SetMac { mac, .. } => peer.mac = Some(mac),
         Change::SetMtu { mtu, .. } => peer.mtu = mtu,
+        Change::SetGsoMaxSize { size, .. } => peer.gso_max_size = size,
         Change::SetUp { up, .. } => peer.up = up,
         Change::AddAddress { address, .. } => drop(peer.addresses.insert(address)),
         Change::DeleteAddress { address, .. } => {
@@ -252,11 +318,43 @@ fn desired() -> impl Strategy<Value = Desired> {
                 {
                     continue; // two tunnels with one VNI cannot be
                 }
-                if let LinkKind::Veth(peer) = &mut link.kind {
+                if let LinkKind::Veth(peer) | LinkKind::Macvlan(Macvlan { peer, .. }) = &mut link.kind {
                     peer.name = LinkName::new(format!("eth{n}")).unwrap();
                 }
                 link.master = link.master.filter(|_| link.kind != LinkKind::Bridge);
                 desired.links.insert(dev(n), link);
+            }
+            // A macvlan needs a device below that has room for its packets.
+            let tunnels: Vec<(LinkName, Option<u32>)> = desired
+                .links
+                .iter()
+                .filter(|(_, link)| matches!(link.kind, LinkKind::Vxlan(_)))
+                .map(|(name, link)| (name.clone(), link.mtu))
+                .collect();
+            desired.links.retain(|_, link| {
+                let LinkKind::Macvlan(macvlan) = &mut link.kind else { return true };
+                let Some((lower, mtu)) =
+                    tunnels.get(usize::from(link.up).min(tunnels.len().saturating_sub(1)))
+                else {
+                    return false;
+                };
+                macvlan.lower = lower.clone();
+                macvlan.peer.mtu = macvlan.peer.mtu.map(|own| mtu.map_or(own, |mtu| own.min(mtu)));
+                true
+            });
+            let lowers: BTreeSet<LinkName> = desired
+                .links
+                .values()
+                .filter_map(|link| {
+                    if let LinkKind::Macvlan(macvlan) = &link.kind {
+                        Some(macvlan.lower.clone())
+                    } else {
+                        None
+                    }
+                })
+                .collect();
+            for (name, link) in &mut desired.links {
+                link.master = link.master.take().filter(|_| !lowers.contains(name));
             }
             let bridges: BTreeSet<LinkName> = desired
                 .links
@@ -267,7 +365,10 @@ fn desired() -> impl Strategy<Value = Desired> {
             for link in desired.links.values_mut() {
                 link.master = link.master.take().filter(|master| bridges.contains(master));
             }
-            let has = |desired: &Desired, n| desired.links.contains_key(&dev(n));
+            let has = |desired: &Desired, n| {
+                let link = desired.links.get(&dev(n));
+                link.is_some_and(|link| !matches!(link.kind, LinkKind::Macvlan(_)))
+            };
             for ((n, ip), m) in neighbours {
                 if has(&desired, n) {
                     desired.neighbours.insert(NeighbourKey { dev: dev(n), ip: addr(ip) }, mac(m));
@@ -281,7 +382,9 @@ fn desired() -> impl Strategy<Value = Desired> {
             }
             let mut dests = BTreeSet::new();
             for route in routes {
-                let there = route.dev.as_ref().is_none_or(|dev| desired.links.contains_key(dev));
+                let above = |dev: &LinkName| !matches!(desired.links[dev].kind, LinkKind::Macvlan(_));
+                let there =
+                    route.dev.as_ref().is_none_or(|dev| desired.links.contains_key(dev) && above(dev));
                 if there && dests.insert((route.table, route.dest)) {
                     desired.routes.insert(route);
                 }
@@ -294,11 +397,24 @@ fn desired() -> impl Strategy<Value = Desired> {
 
 fn link() -> impl Strategy<Value = Link> {
     let here = Arc::new(NetNs::current().unwrap());
+    let also_here = here.clone();
     let kind = prop_oneof![
         Just(LinkKind::Bridge),
         (0..3_u32, 0..2_u8, any::<bool>()).prop_map(|(vni, local, proxy)| {
-            LinkKind::Vxlan(Vxlan { proxy, ..Vxlan::new(Vni::new(vni).unwrap(), addr(local)) })
+            LinkKind::Vxlan(Vxlan {
+                proxy,
+                learning: !proxy,
+                ..Vxlan::new(Vni::new(vni).unwrap(), addr(local))
+            })
         }),
+        (option::of(1300..1400_u32), btree_set(net(), 0..3), option::of(0..3_u8)).prop_map(
+            move |(mtu, addresses, via)| {
+                let routes = via.map(|via| Route::default_via(addr(via))).into_iter().collect();
+                let name = LinkName::new("eth0").unwrap();
+                let peer = Peer { mtu, addresses, routes, ..Peer::new(also_here.clone(), name) };
+                LinkKind::Macvlan(Macvlan { lower: dev(0), peer })
+            }
+        ),
         (option::of(1300..1400_u32), btree_set(net(), 0..3), option::of(0..3_u8)).prop_map(
             move |(mtu, addresses, via)| {
                 let routes = via.map(|via| Route::default_via(addr(via))).into_iter().collect();
@@ -319,6 +435,7 @@ fn link() -> impl Strategy<Value = Link> {
             kind,
             mac: m.map(mac),
             mtu,
+            gso_max_size: Some(if up { 65536 } else { 62000 }),
             master: master.map(dev),
             isolated: up,
             addresses,

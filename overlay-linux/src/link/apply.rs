@@ -12,8 +12,8 @@ use super::netlink::Refusal;
 use super::observed::ObservedKind;
 use super::same::has_one_target;
 use super::{
-    Change, Desired, Link, LinkError, LinkKind, LinkName, Netlink, Op, Place, Scope, decode, diff, encode,
-    sysctl,
+    Change, Desired, Link, LinkError, LinkKind, LinkName, Macvlan, Netlink, Op, Place, Scope, decode, diff,
+    encode, sysctl,
 };
 use crate::netns::NetNs;
 
@@ -71,6 +71,7 @@ impl Netlink {
         let mut there = BTreeMap::new();
         for op in ops {
             if depends_on(op, &missing) {
+                lacks(op, &mut missing);
                 report.skipped.push(op.clone());
                 continue;
             }
@@ -83,12 +84,7 @@ impl Netlink {
             match result {
                 Ok(()) => report.done.push(op.clone()),
                 Err(error) => {
-                    if let Change::CreateLink { name, link } = &op.change {
-                        missing.insert((op.place.key(), name.clone()));
-                        if let LinkKind::Veth(peer) = &link.kind {
-                            missing.insert((Some(peer.netns.inode()), peer.name.clone()));
-                        }
-                    }
+                    lacks(op, &mut missing);
                     report.failed.push((op.clone(), error));
                 }
             }
@@ -101,6 +97,15 @@ impl Place {
     /// The namespace as something that has an order; `None` is here.
     fn key(&self) -> Option<u64> {
         if let Self::There(netns) = self { Some(netns.inode()) } else { None }
+    }
+}
+
+/// Notes which links there are not, because the step was not done.
+fn lacks(op: &Op, missing: &mut BTreeSet<(Option<u64>, LinkName)>) {
+    let Change::CreateLink { name, link } = &op.change else { return };
+    missing.insert((op.place.key(), name.clone()));
+    if let LinkKind::Veth(peer) | LinkKind::Macvlan(Macvlan { peer, .. }) = &link.kind {
+        missing.insert((Some(peer.netns.inode()), peer.name.clone()));
     }
 }
 
@@ -152,6 +157,12 @@ impl<'a> Session<'a> {
         const SET: u16 = NLM_F_CREATE | NLM_F_REPLACE;
         const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
         Ok(Some(match &op.change {
+            Change::CreateLink { link: Link { kind: LinkKind::Macvlan(macvlan), .. }, .. } => {
+                // By its number this namespace finds the macvlan again when nobody speaks of it any more.
+                let number = encode::give_number_to(&macvlan.peer.netns);
+                let _ = self.netlink.ask(Message::NewNsId(number), 0); // best effort; most have one
+                (Message::NewLink(encode::new_macvlan(self.index(op, &macvlan.lower)?, macvlan)), NEW)
+            }
             Change::CreateLink { name, link } => match encode::new_link(name, link) {
                 Some(message) => (Message::NewLink(message), NEW),
                 None => return Ok(None),
@@ -160,12 +171,16 @@ impl<'a> Session<'a> {
                 self.indexes.remove(name);
                 (Message::DelLink(encode::named_link(name)), 0)
             }
+            Change::DeleteStray { stray } => (Message::DelLink(encode::stray(stray)), 0),
             Change::SetMac { name, mac } => {
                 let address = LinkAttribute::Address(mac.octets().to_vec());
                 (Message::SetLink(encode::link_with(name, address)), 0)
             }
             Change::SetMtu { name, mtu } => {
                 (Message::SetLink(encode::link_with(name, LinkAttribute::Mtu(*mtu))), 0)
+            }
+            Change::SetGsoMaxSize { name, size } => {
+                (Message::SetLink(encode::link_with(name, LinkAttribute::GsoMaxSize(*size))), 0)
             }
             Change::SetMaster { name, master } => {
                 let master = master.as_ref().map_or(Ok(0), |master| self.index(op, master))?;
@@ -264,6 +279,8 @@ fn is_done_already(change: &Change, errno: Option<Errno>) -> bool {
     let Some(errno) = errno else { return false };
     match change {
         Change::DeleteLink { .. } => errno == Errno::ENODEV,
+        // The latter if its namespace is gone.
+        Change::DeleteStray { .. } => matches!(errno, Errno::ENODEV | Errno::EINVAL),
         Change::DeleteAddress { .. } => errno == Errno::EADDRNOTAVAIL,
         Change::DeleteNeighbour { .. } | Change::DeleteFdb { .. } | Change::DeleteRule { .. } => {
             errno == Errno::ENOENT
@@ -273,6 +290,7 @@ fn is_done_already(change: &Change, errno: Option<Errno>) -> bool {
         Change::CreateLink { .. }
         | Change::SetMac { .. }
         | Change::SetMtu { .. }
+        | Change::SetGsoMaxSize { .. }
         | Change::SetMaster { .. }
         | Change::SetIsolated { .. }
         | Change::SimplifyBridge { .. }

@@ -6,12 +6,13 @@ use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoPortData, InfoVxlan, LinkAttribute, LinkFlags,
-    LinkInfo, LinkLayerType, LinkMessage,
+    BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoMacVlan, InfoPortData, InfoVxlan,
+    LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
+use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteProtocol, RouteType,
 };
@@ -38,11 +39,16 @@ pub(super) struct RawLink {
     pub(super) kind_name: String,
     pub(super) mac: Option<MacAddr>,
     pub(super) mtu: u32,
+    pub(super) gso_max_size: u32,
     pub(super) up: bool,
     pub(super) master: Option<u32>,
     pub(super) isolated: bool,
-    /// The number of a veth's far end, in its namespace.
+    /// The number of a veth's far end, or of the device below a macvlan, in its namespace.
     pub(super) other_end: Option<u32>,
+    /// That namespace, if it is another one.
+    pub(super) other_netns: Option<i32>,
+    /// A macvlan in bridge mode.
+    pub(super) bridge_mode: bool,
 }
 
 pub(super) fn link(message: &LinkMessage) -> Option<RawLink> {
@@ -68,11 +74,15 @@ pub(super) fn link(message: &LinkMessage) -> Option<RawLink> {
         kind_name,
         mac: first!(attributes, LinkAttribute::Address(mac) => mac_addr(mac)),
         mtu: first!(attributes, LinkAttribute::Mtu(mtu) => Some(*mtu)).unwrap_or_default(),
+        gso_max_size: first!(attributes, LinkAttribute::GsoMaxSize(size) => Some(*size)).unwrap_or_default(),
         up: message.header.flags.contains(LinkFlags::Up),
         master: first!(attributes, LinkAttribute::Controller(index) => Some(*index)),
         isolated: first!(info, LinkInfo::PortData(InfoPortData::BridgePort(options)) => Some(options))
             .is_some_and(|options| options.contains(&InfoBridgePort::Isolated(true))),
         other_end: first!(attributes, LinkAttribute::Link(index) => Some(*index)),
+        other_netns: first!(attributes, LinkAttribute::LinkNetNsId(id) => Some(*id)),
+        bridge_mode: matches!(data, Some(InfoData::MacVlan(options))
+            if options.contains(&InfoMacVlan::Mode(MacVlanMode::Bridge))),
     })
 }
 
@@ -102,8 +112,15 @@ fn vxlan(options: &[InfoVxlan]) -> ObservedVxlan {
         port: first!(options, InfoVxlan::Port(port) => Some(*port)).unwrap_or_default(),
         learning: on(InfoVxlan::Learning(true)),
         proxy: on(InfoVxlan::Proxy(true)),
+        l2miss: on(InfoVxlan::L2Miss(true)),
+        l3miss: on(InfoVxlan::L3Miss(true)),
         checksums: on(InfoVxlan::UDPCsum(true)),
     }
+}
+
+/// The number of a namespace; `None` if it has none.
+pub(super) fn number(message: &NsidMessage) -> Option<i32> {
+    first!(message.attributes, NsidAttribute::Id(id) => Some(*id)).filter(|id| *id >= 0)
 }
 
 /// The number of the link, and an address with the length of its network.

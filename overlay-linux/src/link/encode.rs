@@ -7,19 +7,21 @@ use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
-    BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
-    InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, VxlanDf,
+    BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoMacVlan, InfoPortData, InfoPortKind,
+    InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode, VxlanDf,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
+use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use netlink_packet_route::route::{
     RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use overlay_core::MacAddr;
 
-use super::{Family, FdbEntry, Link, LinkKind, LinkName, Peer, Route, Rule, Scope, Vxlan};
+use super::{Family, FdbEntry, Link, LinkKind, LinkName, Macvlan, Peer, Route, Rule, Scope, Stray, Vxlan};
+use crate::netns::NetNs;
 
 pub(super) fn named_link(name: &LinkName) -> LinkMessage {
     let mut message = LinkMessage::default();
@@ -40,10 +42,10 @@ pub(super) fn link_up(name: &LinkName, up: bool) -> LinkMessage {
     message
 }
 
-/// The whole link but its port, addresses and state; `None` for one that is not made by us.
+/// The whole link but its port, addresses and state; `None` for one that is not made by us, or on top of another.
 pub(super) fn new_link(name: &LinkName, link: &Link) -> Option<LinkMessage> {
     let mut message = named_link(name);
-    look(&mut message, link.mac, link.mtu);
+    look(&mut message, link.mac, link.mtu, link.gso_max_size);
     let info = match &link.kind {
         LinkKind::Bridge => bridge_info(),
         LinkKind::Vxlan(vxlan) => {
@@ -53,11 +55,53 @@ pub(super) fn new_link(name: &LinkName, link: &Link) -> Option<LinkMessage> {
             let data = InfoData::Veth(InfoVeth::Peer(far_end(peer)));
             vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(data)]
         }
-        LinkKind::Existing => return None,
+        LinkKind::Macvlan(_) | LinkKind::Existing => return None,
     };
     message.attributes.push(LinkAttribute::LinkInfo(info));
     Some(message)
 }
+
+/// The whole macvlan but its addresses and state; `lower` is the number of the device below.
+pub(super) fn new_macvlan(lower: u32, macvlan: &Macvlan) -> LinkMessage {
+    let mut message = far_end(&macvlan.peer);
+    message.attributes.push(LinkAttribute::Link(lower));
+    let data = InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Bridge)]);
+    message
+        .attributes
+        .push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::MacVlan), LinkInfo::Data(data)]));
+    message
+}
+
+/// A link of another namespace, of which this one knows the number.
+pub(super) fn stray(stray: &Stray) -> LinkMessage {
+    link_with(&stray.name, LinkAttribute::IfNetnsId(stray.namespace))
+}
+
+/// All macvlans of another namespace.
+pub(super) fn macvlans_of(namespace: i32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfNetnsId(namespace));
+    message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::MacVlan)]));
+    message
+}
+
+/// Which number this namespace has for another one.
+pub(super) fn number_of(netns: &NetNs) -> NsidMessage {
+    let mut message = NsidMessage::default();
+    // A descriptor is never negative.
+    message.attributes.extend(u32::try_from(netns.as_fd().as_raw_fd()).map(NsidAttribute::Fd));
+    message
+}
+
+/// Gives another namespace any free number.
+pub(super) fn give_number_to(netns: &NetNs) -> NsidMessage {
+    let mut message = number_of(netns);
+    message.attributes.push(NsidAttribute::Id(NO_NUMBER));
+    message
+}
+
+/// Of a namespace that has no number.
+pub(super) const NO_NUMBER: i32 = -1;
 
 pub(super) fn bridge_info() -> Vec<LinkInfo> {
     let plain = vec![
@@ -83,8 +127,10 @@ fn vxlan_info(vxlan: &Vxlan) -> Vec<InfoVxlan> {
             IpAddr::V6(local) => InfoVxlan::Local6(local),
         },
         InfoVxlan::Port(vxlan.port),
-        InfoVxlan::Learning(false),
+        InfoVxlan::Learning(vxlan.learning),
         InfoVxlan::Proxy(vxlan.proxy),
+        InfoVxlan::L2Miss(vxlan.l2miss),
+        InfoVxlan::L3Miss(vxlan.l3miss),
         InfoVxlan::UDPCsum(true),
         InfoVxlan::Df(VxlanDf::Unset),
     ]
@@ -92,14 +138,15 @@ fn vxlan_info(vxlan: &Vxlan) -> Vec<InfoVxlan> {
 
 fn far_end(peer: &Peer) -> LinkMessage {
     let mut message = named_link(&peer.name);
-    look(&mut message, peer.mac, peer.mtu);
+    look(&mut message, peer.mac, peer.mtu, peer.gso_max_size);
     message.attributes.push(LinkAttribute::NetNsFd(peer.netns.as_fd().as_raw_fd()));
     message
 }
 
-fn look(message: &mut LinkMessage, mac: Option<MacAddr>, mtu: Option<u32>) {
+fn look(message: &mut LinkMessage, mac: Option<MacAddr>, mtu: Option<u32>, gso_max_size: Option<u32>) {
     message.attributes.extend(mac.map(|mac| LinkAttribute::Address(mac.octets().to_vec())));
     message.attributes.extend(mtu.map(LinkAttribute::Mtu));
+    message.attributes.extend(gso_max_size.map(LinkAttribute::GsoMaxSize));
 }
 
 pub(super) fn address(index: u32, net: IpNet) -> AddressMessage {

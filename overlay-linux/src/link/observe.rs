@@ -8,11 +8,12 @@ use netlink_packet_route::rule::RuleMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::decode::{self, RawFdb, RawLink, RawRoute};
+use super::far::FarEnds;
 use super::netlink::Refusal;
-use super::observed::{ObservedKind, ObservedLink, ObservedPeer};
+use super::observed::{ObservedKind, ObservedLink};
 use super::{
-    Desired, Family, FdbEntry, LinkError, LinkKind, LinkName, NeighbourKey, Netlink, Observed, Peer, Route,
-    Rule, Scope, encode, sysctl,
+    Desired, Family, FdbEntry, LinkError, LinkKind, LinkName, NeighbourKey, Netlink, Observed, Route, Rule,
+    Scope, encode, sysctl,
 };
 
 impl Netlink {
@@ -23,7 +24,7 @@ impl Netlink {
     /// [`LinkError`] if a list cannot be read. A far end whose namespace cannot be read counts as missing.
     pub fn observe(&self, scope: &Scope, desired: &Desired) -> Result<Observed, LinkError> {
         let table = self.links_and_addresses()?;
-        let mut there = FarEnds::default();
+        let mut there = FarEnds::new(self);
         let mut observed = Observed::default();
         for raw in table.links.values() {
             let wanted = desired.links.get(&raw.name);
@@ -34,10 +35,19 @@ impl Netlink {
             if let (ObservedKind::Veth { peer }, Some(LinkKind::Veth(wanted))) =
                 (&mut link.kind, wanted.map(|link| &link.kind))
             {
-                *peer = there.find(raw, wanted);
+                *peer = there.pair(raw, wanted);
             }
             observed.links.insert(raw.name.clone(), link);
         }
+        for (name, link) in &desired.links {
+            if let LinkKind::Macvlan(wanted) = &link.kind
+                && !observed.links.contains_key(name)
+                && let Some(found) = there.macvlan(&table, &wanted.peer)
+            {
+                observed.links.insert(name.clone(), found);
+            }
+        }
+        observed.strays = self.strays(&table, |name| observed.links.contains_key(name), desired)?;
         let owned = |name: &LinkName| scope.owns_link(name.as_str());
         for (index, ip, mac) in self.neighbours()? {
             let Some(link) = table.links.get(&index) else { continue };
@@ -184,11 +194,12 @@ impl LinkTable {
         self.links.get(&index).map(|link| &link.name)
     }
 
-    fn observed(&self, raw: &RawLink) -> ObservedLink {
+    pub(super) fn observed(&self, raw: &RawLink) -> ObservedLink {
         ObservedLink {
             kind: raw.kind.clone(),
             mac: raw.mac,
             mtu: raw.mtu,
+            gso_max_size: raw.gso_max_size,
             master: raw.master.and_then(|index| self.name(index)).cloned(),
             isolated: raw.isolated,
             addresses: self.addresses.get(&raw.index).cloned().unwrap_or_default(),
@@ -197,7 +208,7 @@ impl LinkTable {
     }
 
     /// The routes that are `ours`, but for those that the kernel adds itself.
-    fn routes(
+    pub(super) fn routes(
         &self,
         routes: Vec<RawRoute>,
         ours: impl Fn(&RawRoute, Option<&LinkName>) -> bool,
@@ -215,40 +226,6 @@ impl LinkTable {
     }
 }
 
-/// What is in the namespaces of far ends, each read once.
-#[derive(Default)]
-struct FarEnds {
-    read: BTreeMap<u64, Option<(LinkTable, BTreeSet<Route>)>>,
-}
-
-impl FarEnds {
-    /// The far end of `near`, if it is where it should be.
-    fn find(&mut self, near: &RawLink, wanted: &Peer) -> Option<ObservedPeer> {
-        let read = || {
-            let netlink = Netlink::open_in(&wanted.netns).ok()?;
-            let table = netlink.links_and_addresses().ok()?;
-            let mark = RouteProtocol::from(Scope::PROTOCOL);
-            let routes = table.routes(netlink.raw_routes().ok()?, |raw, _| raw.protocol == mark);
-            Some((table, routes))
-        };
-        let (table, routes) = self.read.entry(wanted.netns.inode()).or_insert_with(read).as_ref()?;
-        let raw = near.other_end.and_then(|index| table.links.get(&index))?;
-        if raw.name != wanted.name || raw.other_end != Some(near.index) {
-            return None;
-        }
-        let far = table.observed(raw);
-        Some(ObservedPeer {
-            netns: wanted.netns.clone(),
-            name: raw.name.clone(),
-            mac: far.mac,
-            mtu: far.mtu,
-            addresses: far.addresses,
-            up: far.up,
-            routes: routes.iter().filter(|route| route.dev.as_ref() == Some(&raw.name)).cloned().collect(),
-        })
-    }
-}
-
-fn listing(what: &'static str) -> impl Fn(Refusal) -> LinkError {
+pub(super) fn listing(what: &'static str) -> impl Fn(Refusal) -> LinkError {
     move |refusal| refusal.of(format!("list {what}"), None)
 }

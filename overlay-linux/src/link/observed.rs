@@ -89,8 +89,10 @@ fn matches(pattern: &str, name: &str) -> bool {
 /// What of ours is in a namespace, as read by [`Netlink::observe`](super::Netlink::observe).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Observed {
-    /// Our links, and those that the desired state calls existing.
+    /// Our links, and those that the desired state calls existing; macvlans by the desired state's name for them.
     pub links: BTreeMap<LinkName, ObservedLink>,
+    /// Macvlans on our links that the desired state does not know.
+    pub strays: BTreeSet<Stray>,
     /// Permanent neighbours on those links.
     pub neighbours: BTreeMap<NeighbourKey, MacAddr>,
     /// Forwarding entries of our VXLAN devices.
@@ -112,6 +114,8 @@ pub struct ObservedLink {
     pub mac: Option<MacAddr>,
     /// The largest packet in bytes.
     pub mtu: u32,
+    /// The largest packet in bytes that it may be handed to be cut.
+    pub gso_max_size: u32,
     /// The name of the device that it is a port of.
     pub master: Option<LinkName>,
     /// Whether it is an isolated port of a bridge.
@@ -137,6 +141,15 @@ pub enum ObservedKind {
         /// The other end, if it is where the desired state wants it.
         peer: Option<ObservedPeer>,
     },
+    /// On top of a device of this namespace, and where the desired state wants it.
+    Macvlan {
+        /// The device.
+        lower: LinkName,
+        /// Whether those on the same device reach each other.
+        bridge: bool,
+        /// The interface.
+        peer: ObservedPeer,
+    },
     /// Any other, such as `loopback`, by the kernel's name.
     Other(String),
 }
@@ -154,11 +167,26 @@ pub struct ObservedVxlan {
     pub learning: bool,
     /// Answers ARP and ND itself.
     pub proxy: bool,
+    /// Tells about unknown destinations.
+    pub l2miss: bool,
+    /// Tells about unknown addresses.
+    pub l3miss: bool,
     /// Writes UDP checksums.
     pub checksums: bool,
 }
 
-/// The far end of a pair as it is.
+/// A macvlan on top of a link of ours, in another namespace, of which the desired state does not speak.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Stray {
+    /// The number by which this namespace knows the other one.
+    pub namespace: i32,
+    /// Its name there.
+    pub name: LinkName,
+    /// What it is on top of.
+    pub lower: LinkName,
+}
+
+/// The far end of a pair, or a macvlan, as it is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ObservedPeer {
     /// Where it is.
@@ -169,6 +197,8 @@ pub struct ObservedPeer {
     pub mac: Option<MacAddr>,
     /// The largest packet in bytes.
     pub mtu: u32,
+    /// The largest packet in bytes that it may be handed to be cut.
+    pub gso_max_size: u32,
     /// Its addresses.
     pub addresses: BTreeSet<IpNet>,
     /// Whether it is set to carry traffic.

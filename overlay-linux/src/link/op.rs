@@ -4,7 +4,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use overlay_core::MacAddr;
 
-use super::{FdbEntry, Link, LinkName, NeighbourKey, Route, Rule};
+use super::{FdbEntry, Link, LinkKind, LinkName, NeighbourKey, Route, Rule, Stray};
 use crate::netns::NetNs;
 
 /// One step from what is to what should be.
@@ -21,7 +21,7 @@ pub struct Op {
 pub enum Place {
     /// The one that is being programmed.
     Here,
-    /// That of a veth's far end.
+    /// That of a veth's far end or of a macvlan.
     There(Arc<NetNs>),
 }
 
@@ -30,14 +30,18 @@ pub enum Place {
 #[expect(missing_docs, reason = "the variants name their fields")]
 #[non_exhaustive]
 pub enum Change {
-    /// Makes the device, and the far end of a veth, without port, addresses and traffic.
+    /// Makes the device and the far end of a veth, or a macvlan, without port, addresses and traffic.
     CreateLink { name: LinkName, link: Link },
     /// Removes the device and everything on it.
     DeleteLink { name: LinkName },
+    /// Removes a macvlan from a namespace of which only the number is known.
+    DeleteStray { stray: Stray },
     /// Sets the hardware address.
     SetMac { name: LinkName, mac: MacAddr },
     /// Sets the largest packet.
     SetMtu { name: LinkName, mtu: u32 },
+    /// Sets the largest packet that it may be handed to be cut.
+    SetGsoMaxSize { name: LinkName, size: u32 },
     /// Makes it a port, or no port.
     SetMaster { name: LinkName, master: Option<LinkName> },
     /// Lets a port talk to other isolated ports, or not.
@@ -77,14 +81,19 @@ impl Op {
         Self { place: Place::Here, change }
     }
 
-    /// The link on whose existence the step depends; `None` if it makes or removes one, or needs none.
+    /// The link on whose existence the step depends; `None` if it needs none, or removes it.
     #[must_use]
     pub fn needs(&self) -> Option<&LinkName> {
         match &self.change {
+            Change::CreateLink { link: Link { kind: LinkKind::Macvlan(macvlan), .. }, .. } => {
+                Some(&macvlan.lower)
+            }
             Change::CreateLink { .. } | Change::DeleteLink { .. } | Change::SetSysctl { .. } => None,
+            Change::DeleteStray { .. } => None,
             Change::AddRule { .. } | Change::DeleteRule { .. } => None,
             Change::SetMac { name, .. }
             | Change::SetMtu { name, .. }
+            | Change::SetGsoMaxSize { name, .. }
             | Change::SetMaster { name, .. }
             | Change::SetIsolated { name, .. }
             | Change::SimplifyBridge { name }
@@ -102,6 +111,7 @@ impl Change {
         matches!(
             self,
             Self::DeleteLink { .. }
+                | Self::DeleteStray { .. }
                 | Self::DeleteAddress { .. }
                 | Self::DeleteNeighbour { .. }
                 | Self::DeleteFdb { .. }
@@ -125,8 +135,16 @@ impl fmt::Display for Change {
         match self {
             Self::CreateLink { name, .. } => write!(f, "link {name:?}: create"),
             Self::DeleteLink { name } => write!(f, "link {name:?}: delete"),
+            Self::DeleteStray { stray } => {
+                write!(
+                    f,
+                    "link {:?} on {:?}, in namespace {}: delete",
+                    stray.name, stray.lower, stray.namespace
+                )
+            }
             Self::SetMac { name, mac } => write!(f, "link {name:?}: set address {mac}"),
             Self::SetMtu { name, mtu } => write!(f, "link {name:?}: set mtu {mtu}"),
+            Self::SetGsoMaxSize { name, size } => write!(f, "link {name:?}: set gso_max_size {size}"),
             Self::SetMaster { name, master: Some(master) } => write!(f, "link {name:?}: join {master:?}"),
             Self::SetMaster { name, master: None } => write!(f, "link {name:?}: leave its bridge"),
             Self::SetIsolated { name, isolated: true } => write!(f, "link {name:?}: isolate"),

@@ -7,13 +7,16 @@ use super::observed::{ObservedKind, ObservedLink, ObservedPeer};
 use super::same::{
     as_shown, can_become, has_one_target, is_last_resort, is_link_local, is_same_route, stays, without,
 };
-use super::{Change, Desired, FdbEntry, Link, LinkKind, LinkName, Observed, Op, Peer, Place, Route, Vxlan};
+use super::{
+    Change, Desired, FdbEntry, Link, LinkKind, LinkName, Macvlan, Observed, Op, Peer, Place, Route, Vxlan,
+};
 
 /// The steps from `observed` to `desired`; none if they agree.
 ///
 /// They are ordered: what is new is made before what is old goes. The exception is a link that cannot become what it
-/// should be (a tunnel with another VNI or source): it is removed first, together with any tunnel of ours that holds a
-/// wanted VNI, and then made anew.
+/// should be (a tunnel with another VNI or source): it is removed first, together with the macvlans on top of it and any
+/// tunnel of ours that holds a wanted VNI, and then made anew. Stray macvlans go first, too: their device may have to
+/// become a port, and takes each hardware address once.
 ///
 /// One case needs two rounds: when the kernel removes with an address more than was asked for. The next one heals it.
 #[must_use]
@@ -42,6 +45,8 @@ enum Phase {
     CreateLink,
     Sysctl,
     Properties,
+    CreateAbove,
+    PropertiesAbove,
     AddAddress,
     Up,
     DeleteAddress,
@@ -65,6 +70,7 @@ struct Plan {
 struct Settings<'a> {
     mac: Option<MacAddr>,
     mtu: Option<u32>,
+    gso_max_size: Option<u32>,
     addresses: &'a BTreeSet<IpNet>,
     up: bool,
     /// Somebody else's: what is not desired stays.
@@ -105,7 +111,20 @@ impl Plan {
                 removed.insert(name.clone());
             }
         }
-        for name in &removed {
+        for stray in &observed.strays {
+            self.here(Phase::ClearTheWay, Change::DeleteStray { stray: stray.clone() });
+        }
+        // Those above other links first: they would go with them.
+        let above = |name: &&LinkName| {
+            observed.links.get(*name).and_then(|link| {
+                if let ObservedKind::Macvlan { peer, .. } = &link.kind { Some(peer) } else { None }
+            })
+        };
+        for peer in removed.iter().filter_map(|name| above(&name)) {
+            let place = Place::There(peer.netns.clone());
+            self.push(Phase::ClearTheWay, &place, Change::DeleteLink { name: peer.name.clone() });
+        }
+        for name in removed.iter().filter(|name| above(name).is_none()) {
             self.here(Phase::ClearTheWay, Change::DeleteLink { name: name.clone() });
         }
         removed
@@ -115,24 +134,32 @@ impl Plan {
         let found = left.links.get(name);
         let existing = link.kind == LinkKind::Existing;
         if found.is_none() && !existing {
-            let phase = if link.kind == LinkKind::Bridge { Phase::CreateBridge } else { Phase::CreateLink };
+            let phase = match link.kind {
+                LinkKind::Bridge => Phase::CreateBridge,
+                LinkKind::Macvlan(_) => Phase::CreateAbove,
+                LinkKind::Vxlan(_) | LinkKind::Veth(_) | LinkKind::Existing => Phase::CreateLink,
+            };
             self.here(phase, Change::CreateLink { name: name.clone(), link: link.clone() });
+        }
+        if let LinkKind::Macvlan(Macvlan { peer, .. }) = &link.kind {
+            self.peer(peer, far_end(found));
+            return;
         }
         let none = BTreeSet::new();
         // A link that was just made has what its creation gave it; an existing one that is missing has nothing.
-        let (mac, mtu) = if existing { (None, None) } else { (link.mac, link.mtu) };
-        let before =
-            found.map_or(Settings { mac, mtu, addresses: &none, up: false, shared: existing }, |found| {
-                Settings {
-                    mac: found.mac,
-                    mtu: Some(found.mtu),
-                    addresses: &found.addresses,
-                    up: found.up,
-                    shared: existing,
-                }
-            });
-        let (mac, mtu, up) = (link.mac, link.mtu, link.up);
-        let after = Settings { mac, mtu, addresses: &link.addresses, up, shared: existing };
+        let (mac, mtu, gso_max_size) =
+            if existing { (None, None, None) } else { (link.mac, link.mtu, link.gso_max_size) };
+        let made = Settings { mac, mtu, gso_max_size, addresses: &none, up: false, shared: existing };
+        let before = found.map_or(made, |found| Settings {
+            mac: found.mac,
+            mtu: Some(found.mtu),
+            gso_max_size: Some(found.gso_max_size),
+            addresses: &found.addresses,
+            up: found.up,
+            shared: existing,
+        });
+        let (mac, mtu, gso_max_size, up) = (link.mac, link.mtu, link.gso_max_size, link.up);
+        let after = Settings { mac, mtu, gso_max_size, addresses: &link.addresses, up, shared: existing };
         self.settings(&Place::Here, name, &before, &after);
 
         self.port(found, name, link);
@@ -142,10 +169,7 @@ impl Plan {
             self.here(Phase::Properties, Change::SimplifyBridge { name: name.clone() });
         }
         if let LinkKind::Veth(peer) = &link.kind {
-            let found = found.and_then(|found| {
-                if let ObservedKind::Veth { peer } = &found.kind { peer.as_ref() } else { None }
-            });
-            self.peer(peer, found);
+            self.peer(peer, far_end(found));
         }
     }
 
@@ -165,17 +189,17 @@ impl Plan {
     fn peer(&mut self, peer: &Peer, found: Option<&ObservedPeer>) {
         let place = Place::There(peer.netns.clone());
         let (no_addresses, no_routes) = (BTreeSet::new(), BTreeSet::new());
-        let made =
-            Settings { mac: peer.mac, mtu: peer.mtu, addresses: &no_addresses, up: false, shared: false };
+        let (mac, mtu, gso_max_size) = (peer.mac, peer.mtu, peer.gso_max_size);
+        let made = Settings { mac, mtu, gso_max_size, addresses: &no_addresses, up: false, shared: false };
         let before = found.map_or(made, |found| Settings {
             mac: found.mac,
             mtu: Some(found.mtu),
+            gso_max_size: Some(found.gso_max_size),
             addresses: &found.addresses,
             up: found.up,
             shared: false,
         });
-        let (mac, mtu) = (peer.mac, peer.mtu);
-        let after = Settings { mac, mtu, addresses: &peer.addresses, up: true, shared: false };
+        let after = Settings { mac, mtu, gso_max_size, addresses: &peer.addresses, up: true, shared: false };
         self.settings(&place, &peer.name, &before, &after);
 
         let through = |route: &Route| Route { dev: Some(peer.name.clone()), ..route.clone() };
@@ -184,11 +208,16 @@ impl Plan {
     }
 
     fn settings(&mut self, place: &Place, name: &LinkName, before: &Settings<'_>, after: &Settings<'_>) {
+        // A macvlan's packets may be as large as those of the device below: that one changes first.
+        let phase = if *place == Place::Here { Phase::Properties } else { Phase::PropertiesAbove };
         if let Some(mac) = after.mac.filter(|_| before.mac != after.mac) {
-            self.push(Phase::Properties, place, Change::SetMac { name: name.clone(), mac });
+            self.push(phase, place, Change::SetMac { name: name.clone(), mac });
         }
         if let Some(mtu) = after.mtu.filter(|_| before.mtu != after.mtu) {
-            self.push(Phase::Properties, place, Change::SetMtu { name: name.clone(), mtu });
+            self.push(phase, place, Change::SetMtu { name: name.clone(), mtu });
+        }
+        if let Some(size) = after.gso_max_size.filter(|_| before.gso_max_size != after.gso_max_size) {
+            self.push(phase, place, Change::SetGsoMaxSize { name: name.clone(), size });
         }
         if before.up != after.up {
             self.push(Phase::Up, place, Change::SetUp { name: name.clone(), up: after.up });
@@ -294,5 +323,14 @@ impl Plan {
         for name in left.links.keys().filter(|name| !desired.links.contains_key(*name)) {
             self.here(Phase::DeleteLink, Change::DeleteLink { name: name.clone() });
         }
+    }
+}
+
+/// The end of a link that is in another namespace.
+fn far_end(link: Option<&ObservedLink>) -> Option<&ObservedPeer> {
+    match &link?.kind {
+        ObservedKind::Veth { peer } => peer.as_ref(),
+        ObservedKind::Macvlan { peer, .. } => Some(peer),
+        ObservedKind::Bridge { .. } | ObservedKind::Vxlan(_) | ObservedKind::Other(_) => None,
     }
 }

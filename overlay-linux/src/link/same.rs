@@ -18,18 +18,26 @@ pub(super) fn can_become(link: &ObservedLink, wanted: &Link) -> bool {
                 && is.local == Some(wanted.local)
                 && is.port == wanted.port
                 && is.proxy == wanted.proxy
+                && is.learning == wanted.learning
+                && (is.l2miss, is.l3miss) == (wanted.l2miss, wanted.l3miss)
                 && is.checksums
-                && !is.learning
         }
         (ObservedKind::Veth { peer: Some(peer) }, LinkKind::Veth(wanted)) => {
             peer.netns == wanted.netns && peer.name == wanted.name
+        }
+        (ObservedKind::Macvlan { lower, bridge, peer }, LinkKind::Macvlan(wanted)) => {
+            *lower == wanted.lower
+                && *bridge
+                && peer.netns == wanted.peer.netns
+                && peer.name == wanted.peer.name
         }
         (
             ObservedKind::Bridge { .. }
             | ObservedKind::Vxlan(_)
             | ObservedKind::Veth { .. }
+            | ObservedKind::Macvlan { .. }
             | ObservedKind::Other(_),
-            LinkKind::Bridge | LinkKind::Vxlan(_) | LinkKind::Veth(_),
+            LinkKind::Bridge | LinkKind::Vxlan(_) | LinkKind::Veth(_) | LinkKind::Macvlan(_),
         ) => false,
     }
 }
@@ -40,7 +48,10 @@ pub(super) fn without(observed: &Observed, removed: &BTreeSet<LinkName>) -> Obse
     if removed.is_empty() {
         return left;
     }
-    left.links.retain(|name, _| !removed.contains(name));
+    left.links.retain(|name, link| {
+        let above = matches!(&link.kind, ObservedKind::Macvlan { lower, .. } if removed.contains(lower));
+        !above && !removed.contains(name)
+    });
     for link in left.links.values_mut() {
         link.master = link.master.take().filter(|master| !removed.contains(master));
         link.isolated &= link.master.is_some();
