@@ -20,6 +20,7 @@
 //! | [`link`] | interfaces, addresses, routes, rules, neighbours, forwarding entries, sysctls |
 //! | [`nft`] | nf_tables |
 //! | [`conntrack`] | the connections that the kernel tracks: read and forgotten |
+//! | [`user`] | overlay networks in user space: TAP and packet sockets, UDP in super-frames, sealed networks |
 //! | [`userns`] | becoming root of a user namespace; leaving other namespaces |
 //! | [`mount`] | the file systems of a task |
 //! | [`process`] | watching and ending processes by identity, not by number |
@@ -32,4 +33,5 @@ pub mod mount;
 pub mod netns;
 pub mod nft;
 pub mod process;
+pub mod user;
 pub mod userns;

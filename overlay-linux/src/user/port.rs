@@ -1,0 +1,152 @@
+//! The device of one task.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::uio::writev;
+use nix::unistd::read;
+use overlay_core::offload::{Coalescer, Offload, Pushed, Verify};
+
+use super::Attachment;
+use super::stats::PortStats;
+use super::sys::{self, ReceiveBatch};
+
+/// A port's device, and the frames that are being put together for it.
+pub(super) struct Port {
+    fd: OwnedFd,
+    /// The interface of a packet socket; `None`: a TAP device.
+    packet: Option<u32>,
+    coalescer: Coalescer,
+    verify: Verify,
+    /// The last batch was of super-frames, and how many of them make a batch.
+    large: bool,
+    large_frames: usize,
+    pub(super) stats: PortStats,
+}
+
+impl Port {
+    pub(super) fn new(device: Attachment, verify: Verify, large_frames: usize) -> Self {
+        let (fd, packet) = match device {
+            Attachment::Tap(tap) => (tap.fd, None),
+            Attachment::Packet(socket) => (socket.fd, Some(socket.interface_index)),
+        };
+        let coalescer = Coalescer::new(verify);
+        Self { fd, packet, coalescer, verify, large: false, large_frames, stats: PortStats::default() }
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Reads a batch of frames, each behind its [`Offload`].
+    pub(super) fn receive(&mut self, frames: &mut ReceiveBatch) -> usize {
+        let fd = self.fd.as_fd();
+        let limit = if self.large { self.large_frames } else { frames.slots() };
+        let got = if self.packet.is_some() {
+            frames.receive(fd, limit)
+        } else {
+            frames.read_each(limit, |buffer| match read(fd, buffer) {
+                Err(Errno::EAGAIN | Errno::EINTR) => Ok(0),
+                other => Ok(other?),
+            })
+        };
+        match got {
+            Ok(0) => 0,
+            Ok(count) => {
+                self.stats.receive_calls += 1;
+                self.large =
+                    (0..count).filter_map(|index| frames.get(index)).all(|received| received.len > LARGE);
+                count
+            }
+            Err(error) => {
+                self.trouble(errno_of(&error));
+                0
+            }
+        }
+    }
+
+    /// Takes a frame that lies at `offset` of the received bytes, to hand it over together with those that follow it.
+    pub(super) fn push(&mut self, storage: &[u8], offset: usize, len: usize, verify: Verify) {
+        let frame = storage.get(offset..offset + len).unwrap_or_default();
+        if verify != self.verify {
+            self.flush(storage);
+            self.coalescer = Coalescer::new(verify);
+            self.verify = verify;
+        }
+        let mut pushed = self.coalescer.push(0, offset, frame);
+        if matches!(pushed, Pushed::Refused) {
+            self.flush(storage);
+            pushed = self.coalescer.push(0, offset, frame);
+        }
+        if matches!(pushed, Pushed::Damaged | Pushed::Refused) {
+            self.stats.damaged += 1;
+        }
+    }
+
+    /// Hands over what was put together.
+    pub(super) fn flush(&mut self, storage: &[u8]) {
+        let Some(frame) = self.coalescer.take() else { return };
+        let header = frame.offload.to_bytes();
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let fronts = [header.as_slice(), frame.headers].into_iter();
+        let pieces = frame
+            .pieces
+            .iter()
+            .map(|piece| storage.get(piece.offset..piece.offset + piece.len).unwrap_or_default());
+        let mut count = 0;
+        // There are as many slots as the coalescer has pieces, and two.
+        for (slot, slice) in slices.iter_mut().zip(fronts.chain(pieces)) {
+            *slot = IoSlice::new(slice);
+            count += 1;
+        }
+        let packets = frame.pieces.len();
+        let written = writev(self.fd.as_fd(), slices.get(..count).unwrap_or_default());
+        self.settle(written, packets);
+    }
+
+    /// Hands over one frame as it is.
+    pub(super) fn write(&mut self, offload: Offload, frame: &[u8]) {
+        let header = offload.to_bytes();
+        let written = writev(self.fd.as_fd(), &[IoSlice::new(&header), IoSlice::new(frame)]);
+        self.settle(written, 1);
+    }
+
+    /// What the kernel dropped before it came here.
+    pub(super) fn kernel_drops(&self) -> u64 {
+        self.packet.and_then(|_| sys::drops(self.fd.as_fd()).ok()).unwrap_or(0)
+    }
+
+    fn settle(&mut self, written: nix::Result<usize>, packets: usize) {
+        match written {
+            Ok(len) => {
+                self.stats.sent_frames += 1;
+                self.stats.sent_packets += packets as u64;
+                self.stats.sent_bytes += len.saturating_sub(Offload::LEN) as u64;
+            }
+            Err(Errno::EAGAIN | Errno::ENOBUFS) => self.stats.full += 1,
+            Err(errno) => self.trouble(errno),
+        }
+    }
+
+    /// Notes an error; some mean that the device is no more.
+    fn trouble(&mut self, errno: Errno) {
+        self.stats.refused += 1;
+        self.stats.refusal = Some(errno);
+        self.stats.gone |= match (errno, self.packet) {
+            // An interface that is down comes up again; a packet socket does not say which of both it is.
+            (Errno::ENETDOWN | Errno::ENXIO | Errno::ENODEV, Some(index)) => !sys::exists(self.fd(), index),
+            (Errno::EBADFD | Errno::ENODEV | Errno::ENXIO, None) => true,
+            _ => false,
+        };
+    }
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
+}
+
+/// Frames longer than this are read in smaller batches.
+const LARGE: usize = 16 << 10;
+/// An offload header, headers and pieces: a coalescer has 64 at most.
+const SLICES: usize = 128;
