@@ -3,7 +3,13 @@
 //! Tags live in the user data of tables, sets and rules, in the type-length-value form that `nft` uses for its
 //! own notes; our types are ones that `nft` skips.
 
+use std::collections::BTreeSet;
+
+use super::expr::{self, Instruction};
+use super::lower::Scope;
 use super::model::{Set, SetData};
+use super::program::{Anonymous, ElementData, LowerError};
+use super::rule::Rule;
 use super::value::Type;
 
 /// 128 bits of FNV-1a: stable across runs, builds and machines of one byte order.
@@ -62,6 +68,47 @@ pub(super) fn hash_types<'h>(hasher: &'h mut Hasher, key: &[Type], data: &SetDat
         SetData::Values(types) => hasher.field(b"map").field(&numbers(types)),
         SetData::Verdicts => hasher.field(b"vmap"),
     }
+}
+
+/// The fingerprint of a rule: its program and the definitions of the sets that it refers to.
+pub(super) fn fingerprint_of_rule(
+    instructions: &[Instruction],
+    anonymous: &[Anonymous],
+    rule: &Rule,
+    sets: &BTreeSet<String>,
+    scope: Scope<'_>,
+) -> Result<Fingerprint, LowerError> {
+    let mut hasher = Hasher::default();
+    for instruction in instructions {
+        let (name, attrs) = match instruction {
+            Instruction::Plain { name, attrs } => (*name, attrs),
+            Instruction::LookupAnonymous { attrs, .. } => ("lookup anonymous", attrs),
+        };
+        let attrs = attrs.finish().ok_or_else(|| LowerError::TooLong { what: "rule".to_owned() })?;
+        hasher.field(name.as_bytes()).field(attrs);
+    }
+    for set in anonymous {
+        hash_types(&mut hasher, &set.key, &set.data);
+        for element in &set.elements {
+            hasher.field(&element.key);
+            match &element.data {
+                ElementData::Nothing => hasher.field(&[]),
+                ElementData::Value(value) => hasher.field(value),
+                ElementData::Verdict(verdict) => {
+                    let (code, chain) = expr::verdict_code(verdict);
+                    hasher.field(&code.to_be_bytes()).field(chain.unwrap_or_default().as_bytes())
+                }
+            };
+        }
+    }
+    hasher.field(rule.comment.as_deref().unwrap_or_default().as_bytes());
+    for set in sets {
+        hasher.field(set.as_bytes());
+        if let Some(definition) = scope.sets.get(set) {
+            hasher.field(&self::definition(definition).to_bytes());
+        }
+    }
+    Ok(hasher.finish())
 }
 
 /// Appends one tag to user data. Values longer than 255 bytes are cut.

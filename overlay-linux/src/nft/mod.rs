@@ -26,9 +26,11 @@ mod error;
 mod expr;
 mod field;
 mod fingerprint;
+mod load;
 mod lower;
 mod model;
 mod observe;
+mod operand;
 mod plan;
 mod program;
 mod rule;
@@ -45,10 +47,9 @@ pub use model::{
     BaseChain, Chain, ChainKind, Elem, Family, Hook, Policy, Ruleset, Set, SetData, Table, TableKey,
 };
 pub use observe::Observed;
+pub use operand::{Expr, Spread, ValueMap};
 pub use plan::{PlanError, plan};
 pub use program::LowerError;
-pub use rule::{
-    Compare, Expr, KeySet, NatTo, Reject, Rule, Spread, Stmt, UpdateOp, ValueMap, Verdict, VerdictMap,
-};
+pub use rule::{Compare, KeySet, NatTo, Reject, Rule, Stmt, UpdateOp, Verdict, VerdictMap};
 pub use socket::{Nft, Report};
 pub use value::{Type, Value, ValueError};
