@@ -80,7 +80,7 @@ impl Control {
         let mut rest = self.bytes.get(..len)?;
         loop {
             let (total, after) = rest.split_first_chunk::<{ size_of::<usize>() }>()?;
-            let ([of_level, of_kind], _) = after.as_chunks::<4>() else { return None };
+            let ([of_level, of_kind, ..], _) = after.as_chunks::<4>() else { return None };
             let total = usize::from_ne_bytes(*total);
             let data = rest.get(Self::HEADER_LEN..total)?;
             if (i32::from_ne_bytes(*of_level), i32::from_ne_bytes(*of_kind)) == (level, kind) {
