@@ -56,6 +56,16 @@ pub(super) fn payload_write(base: u32, offset: u32, len: u32, source: u32) -> In
     })
 }
 
+/// Writes into the packet and corrects the Internet checksum at `at` = (header, offset); the written part is in that
+/// header, too.
+pub(super) fn payload_write_summed(at: (u32, u32), offset: u32, len: u32, source: u32) -> Instruction {
+    let (base, checksum) = at;
+    plain("payload", |a| {
+        a.put_u32(5, source).put_u32(2, base).put_u32(3, offset).put_u32(4, len);
+        a.put_u32(6, INTERNET_CHECKSUM).put_u32(7, checksum);
+    })
+}
+
 pub(super) fn tcp_option_write(option: u8, offset: u32, len: u32, source: u32) -> Instruction {
     plain("exthdr", |a| {
         a.put_u32(7, source).put_u8(2, option).put_u32(3, offset).put_u32(4, len).put_u32(6, TCP_OPTION);
@@ -263,6 +273,7 @@ pub(super) const CT_MARK: u32 = 3;
 pub(super) const LINK: u32 = 0;
 pub(super) const NETWORK: u32 = 1;
 pub(super) const TRANSPORT: u32 = 2;
+const INTERNET_CHECKSUM: u32 = 1;
 const TCP_OPTION: u32 = 1;
 const FIB_ADDRESS_TYPE: u32 = 3;
 const VERDICT_REGISTER: u32 = 0;

@@ -2,6 +2,7 @@
 
 use super::expr::{self, Instruction};
 use super::model::Family;
+use super::rule::Compare;
 use super::value::Type;
 
 /// Something to look at in a packet, or in what the kernel knows about it.
@@ -37,6 +38,12 @@ pub enum Field {
     TcpFlags,
     UdpSource,
     UdpDestination,
+    /// The checksum of a UDP datagram; 0 if it has none.
+    UdpChecksum,
+    /// The first byte of a VXLAN header; only meaningful if the ports say that there is one.
+    VxlanFlags,
+    /// The network identifier of a VXLAN header; only meaningful if the ports say that there is one.
+    VxlanVni,
     /// The type of the route to the packet's destination: [`Field::LOCAL`] if it is this host.
     RouteOfDestination,
     /// The type of the route to the packet's source.
@@ -97,6 +104,9 @@ impl Field {
             | Self::UdpSource
             | Self::UdpDestination => Type::Port,
             Self::TcpFlags => Type::TcpFlags,
+            Self::UdpChecksum => Type::Checksum,
+            Self::VxlanFlags => Type::VxlanFlags,
+            Self::VxlanVni => Type::Vni,
             Self::RouteOfDestination | Self::RouteOfSource => Type::RouteType,
             Self::CtState => Type::CtState,
             Self::CtDirection => Type::CtDirection,
@@ -111,7 +121,11 @@ impl Field {
             Self::IpSource | Self::IpDestination => Some(Layer::Ipv4),
             Self::Ip6Source | Self::Ip6Destination => Some(Layer::Ipv6),
             Self::TcpSource | Self::TcpDestination | Self::TcpFlags => Some(Layer::Tcp),
-            Self::UdpSource | Self::UdpDestination => Some(Layer::Udp),
+            Self::UdpSource
+            | Self::UdpDestination
+            | Self::UdpChecksum
+            | Self::VxlanFlags
+            | Self::VxlanVni => Some(Layer::Udp),
             Self::IifName
             | Self::OifName
             | Self::Iif
@@ -156,6 +170,9 @@ impl Field {
                 expr::payload(expr::TRANSPORT, 2, 2, dest)
             }
             Self::TcpFlags => expr::payload(expr::TRANSPORT, 13, 1, dest),
+            Self::UdpChecksum => expr::payload(expr::TRANSPORT, 6, 2, dest),
+            Self::VxlanFlags => expr::payload(expr::TRANSPORT, 8, 1, dest),
+            Self::VxlanVni => expr::payload(expr::TRANSPORT, 12, 3, dest),
             Self::RouteOfSource => expr::fib_type(1, dest),
             Self::RouteOfDestination => expr::fib_type(2, dest),
             Self::CtState => expr::ct(0, dest),
@@ -179,6 +196,12 @@ pub enum Target {
     EtherDestination,
     /// The segment size that a SYN offers; packets without the option end the rule.
     TcpSegmentSize,
+    /// The destination port of a UDP datagram that has a checksum, which is corrected; others end the rule.
+    ///
+    /// Of datagrams that are still joined (UDP segmentation offload) it is the port of each.
+    UdpDestination,
+    /// The destination port of a UDP datagram that has no checksum; others end the rule.
+    UnsummedUdpDestination,
 }
 
 impl Target {
@@ -188,6 +211,7 @@ impl Target {
             Self::Mark | Self::CtMark => Type::Mark,
             Self::EtherSource | Self::EtherDestination => Type::Ether,
             Self::TcpSegmentSize => Type::SegmentSize,
+            Self::UdpDestination | Self::UnsummedUdpDestination => Type::Port,
         }
     }
 
@@ -196,6 +220,8 @@ impl Target {
             Self::Mark | Self::CtMark => None,
             Self::EtherSource | Self::EtherDestination => Some(Layer::Ethernet),
             Self::TcpSegmentSize => Some(Layer::Tcp),
+            Self::UdpDestination => Some(Layer::SummedUdp),
+            Self::UnsummedUdpDestination => Some(Layer::UnsummedUdp),
         }
     }
 
@@ -206,6 +232,8 @@ impl Target {
             Self::EtherDestination => expr::payload_write(expr::LINK, 0, 6, source),
             Self::EtherSource => expr::payload_write(expr::LINK, 6, 6, source),
             Self::TcpSegmentSize => expr::tcp_option_write(2, 2, 2, source),
+            Self::UdpDestination => expr::payload_write_summed((expr::TRANSPORT, 6), 2, 2, source),
+            Self::UnsummedUdpDestination => expr::payload_write(expr::TRANSPORT, 2, 2, source),
         }
     }
 }
@@ -218,15 +246,29 @@ pub(super) enum Layer {
     Ipv6,
     Tcp,
     Udp,
+    /// UDP with a checksum.
+    SummedUdp,
+    /// UDP without a checksum.
+    UnsummedUdp,
 }
 
 impl Layer {
-    /// The field and value that establish it in a table of that family; `Ok(None)` where it always holds.
+    /// What must hold before it can be checked.
+    pub(super) const fn needs(self) -> Option<Self> {
+        match self {
+            Self::SummedUdp | Self::UnsummedUdp => Some(Self::Udp),
+            Self::Ethernet | Self::Ipv4 | Self::Ipv6 | Self::Tcp | Self::Udp => None,
+        }
+    }
+
+    /// The comparison that establishes it in a table of that family; `Ok(None)` where it always holds.
     ///
     /// # Errors
     /// Where it never holds.
-    pub(super) const fn check(self, family: Family) -> Result<Option<(Field, u32)>, ()> {
-        Ok(match (self, family) {
+    pub(super) const fn check(self, family: Family) -> Result<Option<(Field, Compare, u32)>, ()> {
+        let equal = match (self, family) {
+            (Self::SummedUdp, _) => return Ok(Some((Field::UdpChecksum, Compare::Ne, 0))),
+            (Self::UnsummedUdp, _) => Some((Field::UdpChecksum, 0)),
             (Self::Tcp, _) => Some((Field::L4Protocol, 6)),
             (Self::Udp, _) => Some((Field::L4Protocol, 17)),
             (Self::Ipv4, Family::Ip) | (Self::Ipv6, Family::Ip6) | (Self::Ethernet, Family::Bridge) => None,
@@ -238,6 +280,10 @@ impl Layer {
             (Self::Ipv4, Family::Netdev | Family::Bridge) => Some((Field::EtherType, 0x0800)),
             (Self::Ipv6, Family::Netdev | Family::Bridge) => Some((Field::EtherType, 0x86dd)),
             (Self::Ipv4, Family::Ip6) | (Self::Ipv6, Family::Ip) => return Err(()),
+        };
+        Ok(match equal {
+            Some((field, value)) => Some((field, Compare::Eq, value)),
+            None => None,
         })
     }
 }

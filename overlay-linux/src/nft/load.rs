@@ -6,7 +6,6 @@ use super::lower::Lowering;
 use super::model::{Set, SetData};
 use super::operand::{Expr, Spread, ValueMap};
 use super::program::{Anonymous, Element, ElementData, LowerError};
-use super::rule::Compare;
 use super::value::{Type, Value, width};
 
 impl Lowering<'_> {
@@ -201,15 +200,16 @@ impl Lowering<'_> {
         if !self.known.insert(layer) {
             return Ok(());
         }
+        self.establish(layer.needs())?;
         let family = self.scope.family;
         let check = layer
             .check(family)
             .map_err(|()| LowerError::Family { field: format!("{layer:?}").to_lowercase(), family })?;
-        if let Some((field, value)) = check {
+        if let Some((field, op, value)) = check {
             let next = self.next;
             let register = self.allocate(&[field.ty()])?;
             self.push(field.load(register));
-            self.push(expr::compare(register, Compare::Eq, &Value::Number(value).encode(&[field.ty()])?));
+            self.push(expr::compare(register, op, &Value::Number(value).encode(&[field.ty()])?));
             self.next = next;
         }
         Ok(())

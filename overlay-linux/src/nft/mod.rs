@@ -19,6 +19,8 @@
 //! | `Stmt::Update { set, key, value, .. }` | `update @set { key : value }` |
 //! | `Stmt::DestinationNat(NatTo::sockets(..))` | `dnat ip addr . port to numgen inc mod … map {…}` |
 //! | `Stmt::Forward { device }` | `fwd to device` |
+//! | `.when(Field::VxlanVni, 4097_u32)` | `udp … @th,96,24 4097` |
+//! | `.set(Target::UdpDestination, 4790_u16)` | `udp checksum != 0 udp dport set 4790` |
 
 mod batch;
 pub(crate) mod channel;

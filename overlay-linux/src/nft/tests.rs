@@ -32,6 +32,26 @@ fn a_port_match_has_the_bytes_that_nft_sends() {
 }
 
 #[test]
+fn a_port_of_a_datagram_with_a_checksum_is_rewritten_as_nft_does_it() {
+    let rule = Rule::new().when(Field::VxlanVni, 0x00_ab_cd_u32).set(Target::UdpDestination, 4790_u16);
+    assert_eq!(
+        names_and_attrs(&rule),
+        [
+            "meta 0800020000000010 0800010000000008",
+            "cmp 0800010000000008 0800020000000000 0c000380 0500010011000000",
+            "payload 0800010000000008 0800020000000002 080003000000000c 0800040000000003",
+            "cmp 0800010000000008 0800020000000000 0c000380 0700010000abcd00",
+            "payload 0800010000000008 0800020000000002 0800030000000006 0800040000000002",
+            "cmp 0800010000000008 0800020000000001 0c000380 0600010000000000",
+            "immediate 0800010000000008 0c000280 0600010012b60000",
+            "payload 0800050000000008 0800020000000002 0800030000000002 0800040000000002 \
+             0800060000000001 0800070000000006",
+        ]
+        .map(|line| line.replace(' ', ""))
+    );
+}
+
+#[test]
 fn a_range_of_marks_is_compared_in_network_order() {
     let rule = Rule::new().when_between(Field::CtMark, 0x200_u32, 0x2ff_u32);
     let lowered = names_and_attrs(&rule);
@@ -57,6 +77,7 @@ fn what_cannot_be_expressed_is_refused_with_a_reason() {
     let cases = [
         (Rule::new().when(Field::IpSource, 5_u32), "5 is not [Ipv4]"),
         (Rule::new().when(Field::TcpDestination, 70_000_u32), "70000 is not [Port]"),
+        (Rule::new().when(Field::VxlanVni, 1_u32 << 24), "16777216 is not [Vni]"),
         (Rule::new().when(Field::Ip6Source, "x"), "\"x\" is not [Ipv6]"),
         (
             Rule::new().when(Field::Ip6Source, std::net::Ipv6Addr::LOCALHOST),

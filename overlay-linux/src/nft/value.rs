@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use overlay_core::MacAddr;
+use overlay_core::{MacAddr, Vni};
 
 /// The type of one component of a key or value.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -41,6 +41,12 @@ pub enum Type {
     HardwareType,
     /// A TCP segment size.
     SegmentSize,
+    /// A VXLAN network identifier: 24 bits.
+    Vni,
+    /// The flags of a VXLAN header.
+    VxlanFlags,
+    /// An Internet checksum.
+    Checksum,
     /// A 32-bit number: the output of a hash or of a number generator.
     Integer,
 }
@@ -49,8 +55,9 @@ impl Type {
     /// Bytes of a value of this type.
     pub const fn len(self) -> usize {
         match self {
-            Self::Protocol | Self::TcpFlags | Self::CtDirection | Self::NfProtocol => 1,
-            Self::Port | Self::EtherType | Self::HardwareType | Self::SegmentSize => 2,
+            Self::Protocol | Self::TcpFlags | Self::CtDirection | Self::NfProtocol | Self::VxlanFlags => 1,
+            Self::Port | Self::EtherType | Self::HardwareType | Self::SegmentSize | Self::Checksum => 2,
+            Self::Vni => 3,
             Self::Ipv4
             | Self::Mark
             | Self::Device
@@ -88,7 +95,10 @@ impl Type {
             | Self::TcpFlags
             | Self::CtDirection
             | Self::NfProtocol
-            | Self::SegmentSize => false,
+            | Self::SegmentSize
+            | Self::Vni
+            | Self::VxlanFlags
+            | Self::Checksum => false,
         }
     }
 
@@ -96,7 +106,7 @@ impl Type {
     pub(super) const fn number(self) -> u32 {
         match self {
             Self::NfProtocol => 2,
-            Self::Integer | Self::SegmentSize => 4,
+            Self::Integer | Self::SegmentSize | Self::Vni | Self::VxlanFlags | Self::Checksum => 4,
             Self::Ipv4 => 7,
             Self::Ipv6 => 8,
             Self::Ether => 9,
@@ -191,6 +201,10 @@ fn encode_number(number: u32, ty: Type) -> Option<Vec<u8>> {
             let half = u16::try_from(number).ok()?;
             Some(if ty.is_host_order() { half.to_ne_bytes() } else { half.to_be_bytes() }.to_vec())
         }
+        3 => match number.to_be_bytes() {
+            [0, rest @ ..] => Some(rest.to_vec()),
+            _ => None,
+        },
         4 => Some(if ty.is_host_order() { number.to_ne_bytes() } else { number.to_be_bytes() }.to_vec()),
         _ => None,
     }
@@ -273,6 +287,12 @@ impl From<std::net::SocketAddr> for Value {
     /// The concatenation `addr . port`.
     fn from(socket: std::net::SocketAddr) -> Self {
         Self::concat([socket.ip().into(), socket.port().into()])
+    }
+}
+
+impl From<Vni> for Value {
+    fn from(vni: Vni) -> Self {
+        Self::Number(vni.get())
     }
 }
 
