@@ -10,7 +10,7 @@ use overlay_linux::link::{
 
 use super::{
     mark,
-    scene::{Fabric, Overlay, Scene, TaskScene, Underlay},
+    scene::{Fabric, Overlay, OverlayPlane, Scene, TaskScene, Underlay},
 };
 
 /// The fabric's device.
@@ -37,7 +37,7 @@ pub(crate) fn desired(scene: &Scene) -> Desired {
     if let Some(own) = &scene.fabric {
         fabric(&mut desired, own, underlay);
     }
-    for network in scene.overlays.values() {
+    for network in scene.overlays.values().filter(|network| network.plane == OverlayPlane::Kernel) {
         overlay(&mut desired, network, underlay);
     }
     for (id, task) in &scene.tasks {
@@ -104,13 +104,17 @@ fn attach(desired: &mut Desired, scene: &Scene, underlay: &Underlay, (id, task):
     let mut index = 0;
     for interface in &task.interfaces {
         let Some(network) = scene.overlays.get(&interface.network) else { continue };
-        let mut peer = Peer::new(task.netns.clone(), name(&format!("eth{index}")))
-            .with_mac(interface.mac)
-            .with_mtu(underlay.inner_mtu());
+        let mtu = underlay.mtu_of(network);
+        let mut peer =
+            Peer::new(task.netns.clone(), name(&format!("eth{index}"))).with_mac(interface.mac).with_mtu(mtu);
         for address in &interface.addresses {
             peer = peer.with_address(*address);
         }
-        let link = Link::veth(peer).with_mtu(underlay.inner_mtu()).with_master(bridge_name(network.vni));
+        let link = Link::veth(peer).with_mtu(mtu);
+        let link = match network.plane {
+            OverlayPlane::Kernel => link.with_master(bridge_name(network.vni)),
+            OverlayPlane::User(_) => link, // the user-space plane reads what the task sends from this end
+        };
         desired.links.insert(task_link("ve", index, id), link);
         index += 1;
     }
@@ -148,7 +152,7 @@ fn tunnel_name(vni: Vni) -> LinkName {
 pub(crate) const TASK_CHARS: usize = 10;
 
 /// `ve.<index><beginning of the task's id>`: 14 of the 15 characters that a name may have.
-fn task_link(kind: &str, index: usize, task: &str) -> LinkName {
+pub(super) fn task_link(kind: &str, index: usize, task: &str) -> LinkName {
     let id: String = task.chars().take(TASK_CHARS).collect();
     name(&format!("{kind}.{index:x}{id}"))
 }

@@ -15,6 +15,8 @@ mod mark;
 mod mesh;
 pub(crate) mod scene;
 mod stale;
+mod steer;
+mod user;
 mod vips;
 
 use std::{
@@ -23,8 +25,10 @@ use std::{
     time::Duration,
 };
 
+use overlay_core::Vni;
 use overlay_linux::{
-    link::{Interface, LinkError, LinkName, Netlink},
+    link::{Desired, Interface, Link, LinkError, LinkName, Netlink, Vxlan},
+    netns::NetNs,
     nft::{Nft, NftError, Ruleset},
 };
 use tokio::{
@@ -35,6 +39,8 @@ use tokio::{
 
 use links::FABRIC;
 use scene::Scene;
+use user::UserNetworks;
+pub(crate) use user::{Running, counters};
 
 /// What one pass did.
 #[derive(Debug, Default)]
@@ -70,11 +76,13 @@ impl Plane {
     pub(crate) fn start(
         scene: impl Fn() -> Result<Scene, String> + Send + Sync + 'static,
         (changed, settled): (Arc<Notify>, watch::Receiver<bool>),
+        user_plane: Running,
         audit: Duration,
     ) -> Self {
         let (requests, inbox) = mpsc::unbounded_channel();
         let (tell, last) = watch::channel(Arc::default());
-        let passes = run(Arc::new(scene), (inbox, changed), tell, audit);
+        let kernel = Kernel { user: UserNetworks::new(user_plane), ..Kernel::default() };
+        let passes = run((Arc::new(scene), kernel), (inbox, changed), tell, audit);
         let task = tokio::spawn(async move {
             let mut settled = settled;
             if settled.wait_for(|settled| *settled).await.is_ok() {
@@ -103,12 +111,12 @@ impl Plane {
 }
 
 async fn run(
-    scene: Arc<impl Fn() -> Result<Scene, String> + Send + Sync + 'static>,
+    (scene, kernel): (Arc<impl Fn() -> Result<Scene, String> + Send + Sync + 'static>, Kernel),
     (mut inbox, changed): (mpsc::UnboundedReceiver<oneshot::Sender<Arc<Outcome>>>, Arc<Notify>),
     tell: watch::Sender<Arc<Outcome>>,
     audit: Duration,
 ) {
-    let mut kernel = Some(Kernel::default());
+    let mut kernel = Some(kernel);
     loop {
         let mut waiting = Vec::new();
         let asked = timeout(audit, async {
@@ -166,6 +174,7 @@ struct Kernel {
     netlink: Option<Netlink>,
     nft: Option<Nft>,
     tasks: BTreeMap<String, Nft>,
+    user: UserNetworks,
     forget_again: bool,
 }
 
@@ -180,10 +189,11 @@ impl Kernel {
             }
         };
         // The mesh needs the fabric's index; until the device is there, only the gateway's table is written.
-        let tables = match fabric {
+        let mut tables = match fabric {
             Some(index) => mesh::ruleset(scene, index),
             None => mesh::ruleset(&Scene { fabric: None, ..scene.clone() }, 0),
         };
+        steer::rules(&mut tables, scene);
         if let Err(error) = self.tables(&tables, &mut outcome) {
             outcome.failures.push(error.to_string());
         }
@@ -206,6 +216,9 @@ impl Kernel {
         outcome.failures.extend(report.failed.iter().map(|(op, error)| format!("{op}: {error}")));
         outcome.failures.extend(report.skipped.iter().map(|op| format!("{op}: skipped")));
         let fabric = netlink.interface(FABRIC)?.map(|interface| interface.index);
+        let (steps, failures) = self.user.converge(scene, &netlink);
+        outcome.steps += steps;
+        outcome.failures.extend(failures);
         self.netlink = Some(netlink);
         Ok(fabric)
     }
@@ -241,6 +254,20 @@ impl Kernel {
             }
         }
     }
+}
+
+/// Whether this kernel can make VXLAN devices: it is asked to make one, in a namespace of its own.
+pub(crate) fn kernel_has_vxlan() -> bool {
+    let tried = || {
+        let netns = NetNs::create().ok()?;
+        let vni = Vni::new(1).ok()?;
+        let mut desired = Desired::default();
+        desired
+            .links
+            .insert(LinkName::new(FABRIC).ok()?, Link::vxlan(Vxlan::new(vni, [127, 0, 0, 1].into())));
+        Some(Netlink::open_in(&netns).ok()?.converge(&links::scope(), &desired).ok()?.is_clean())
+    };
+    tried().unwrap_or(false)
 }
 
 /// The interfaces of this host through which clients may come: everything that is not ours and not a loop.

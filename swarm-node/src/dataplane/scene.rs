@@ -7,9 +7,10 @@ use std::{
 };
 
 use ipnet::{IpNet, Ipv4Net};
-use overlay_core::{MacAddr, Vni};
+use overlay_core::{MacAddr, Vni, seal::Seal};
 use overlay_lb::{MeshPlan, Protocol, VipPlan};
 use overlay_linux::netns::NetNs;
+use swarm_state::object::NetworkSeal;
 
 /// What one node should carry.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +29,8 @@ pub(crate) struct Scene {
     pub(crate) mesh: MeshPlan,
     /// The link to the outside of every task.
     pub(crate) gateway: GatewayBridge,
+    /// This run of the daemon, for sealed networks: greater than every earlier one.
+    pub(crate) session: u64,
 }
 
 /// The network between the hosts.
@@ -43,12 +46,22 @@ pub(crate) struct Underlay {
     pub(crate) addresses: BTreeSet<IpAddr>,
     /// UDP port of VXLAN.
     pub(crate) port: u16,
+    /// Whether the kernel can make VXLAN devices; where one is, it owns the port.
+    pub(crate) kernel_vxlan: bool,
 }
 
 impl Underlay {
     /// The largest packet inside of a tunnel.
     pub(crate) fn inner_mtu(&self) -> u16 {
         overlay_core::mtu::inner(self.mtu, self.addr.is_ipv6())
+    }
+
+    /// The largest packet inside of a network's tunnel.
+    pub(crate) fn mtu_of(&self, network: &Overlay) -> u16 {
+        match network.plane {
+            OverlayPlane::User(Some(_)) => self.inner_mtu().saturating_sub(Seal::OVERHEAD),
+            OverlayPlane::User(None) | OverlayPlane::Kernel => self.inner_mtu(),
+        }
     }
 }
 
@@ -81,6 +94,17 @@ pub(crate) struct Overlay {
     pub(crate) vni: Vni,
     /// Endpoints on other nodes.
     pub(crate) remote: BTreeSet<RemoteEndpoint>,
+    /// Who forwards its frames.
+    pub(crate) plane: OverlayPlane,
+}
+
+/// Who forwards the frames of a network.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum OverlayPlane {
+    /// The kernel's own VXLAN device.
+    Kernel,
+    /// This process; with keys if the network is sealed.
+    User(Option<NetworkSeal>),
 }
 
 /// A task's interface on another node.

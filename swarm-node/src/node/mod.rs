@@ -414,6 +414,9 @@ impl Node {
                 ("gossip_records_refused", gossip.records_refused),
             ]);
         }
+        if let Some(plane) = member.worker.user_plane.stats() {
+            counters.extend(crate::dataplane::counters(&plane));
+        }
         counters
     }
 

@@ -26,7 +26,7 @@ use crate::{
     clock,
     config::NodeConfig,
     credentials::Credentials,
-    dataplane::{Plane, scene::GatewayBridge},
+    dataplane::{self, Plane, scene::GatewayBridge},
     dns, proxy,
     runtime::{ProcessRuntime, TaskRuntime},
 };
@@ -64,6 +64,12 @@ pub(crate) struct Worker {
     /// How tasks are, until the managers have forgotten them.
     pub(crate) statuses: watch::Sender<BTreeMap<TaskId, TaskStatus>>,
     pub(crate) removed: watch::Sender<bool>,
+    /// Whether this kernel can make VXLAN devices.
+    pub(crate) kernel_vxlan: bool,
+    /// This run of the daemon: greater than every earlier one in this directory.
+    pub(crate) session: u64,
+    /// The user-space plane while a network needs it.
+    pub(crate) user_plane: dataplane::Running,
     managers: Mutex<Vec<String>>,
     credentials: Mutex<Credentials>,
     attached: Mutex<BTreeMap<TaskId, Attached>>,
@@ -98,7 +104,11 @@ impl Worker {
         let mut managers = post.managers.clone();
         managers.extend(saved.iter().flat_map(|saved| saved.managers.iter().map(|(_, addr)| addr.clone())));
         let fresh = saved.is_none();
+        let user_plane = dataplane::Running::default();
         let worker = Arc::new(Self {
+            kernel_vxlan: dataplane::kernel_has_vxlan(),
+            session: next_session(&post.config),
+            user_plane: user_plane.clone(),
             runtime,
             assignment: watch::channel(saved.map(Arc::new)).0,
             gossip: OnceLock::new(),
@@ -124,11 +134,8 @@ impl Worker {
             None => Err("the worker has ended".to_owned()),
         };
         let audit = worker.post.config.audit_interval;
-        let _ = worker.plane.set(Plane::start(
-            scene,
-            (Arc::clone(&worker.plane_changed), worker.settled.subscribe()),
-            audit,
-        ));
+        let wake = (Arc::clone(&worker.plane_changed), worker.settled.subscribe());
+        let _ = worker.plane.set(Plane::start(scene, wake, user_plane, audit));
         worker.spawn(follow_assignment(Arc::clone(&worker)));
         worker.spawn(runner::run(Arc::clone(&worker), adopted));
         worker.spawn(proxy::run(Arc::clone(&worker)));
@@ -224,7 +231,7 @@ impl Worker {
             self.runtime.remove(task.as_str());
         }
         lock(&self.attached).clear();
-        let _ = tokio::task::spawn_blocking(crate::dataplane::remove_everything).await;
+        let _ = tokio::task::spawn_blocking(dataplane::remove_everything).await;
         let _ = std::fs::remove_file(assignment_file(&self.post.config));
         let _ = std::fs::remove_dir_all(self.post.config.data_dir.join("tasks"));
     }
@@ -236,6 +243,18 @@ impl Worker {
 
 fn assignment_file(config: &NodeConfig) -> PathBuf {
     config.data_dir.join("assignment.json")
+}
+
+/// A number for this run that no earlier run in this directory had, also if the clock was set back.
+fn next_session(config: &NodeConfig) -> u64 {
+    let file = config.data_dir.join("session");
+    let last: u64 =
+        std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    let session = u64::try_from(clock::now().as_nanos()).unwrap_or(0).max(last + 1);
+    if let Err(error) = std::fs::write(&file, session.to_string()) {
+        crate::notice(&format!("{}: {error}; sealed networks rely on the clock instead", file.display()));
+    }
+    session
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

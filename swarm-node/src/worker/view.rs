@@ -7,13 +7,14 @@ use overlay_lb::{Protocol, VipPlan};
 use overlay_linux::link::Netlink;
 use swarm_state::{
     AssignedTask, Assignment, TaskId,
+    object::PlaneChoice,
     spec::{PortConfig, PublishMode},
 };
 
 use super::{Attached, Worker};
 use crate::dataplane::{
     outside_devices,
-    scene::{Fabric, FabricPeer, Overlay, Scene, TaskInterface, TaskScene, Underlay},
+    scene::{Fabric, FabricPeer, Overlay, OverlayPlane, Scene, TaskInterface, TaskScene, Underlay},
 };
 
 /// Keys of the gossip, the current one first.
@@ -60,7 +61,8 @@ pub(super) fn scene(worker: &Worker) -> Result<Scene, String> {
     let mesh = ingress.and_then(|network| tables.views.get(&network.id)).map(|view| view.mesh_plan(&me));
     let overlays = assignment.networks.iter().filter(|network| !network.ingress).map(|network| {
         let remote = tables.remote.get(&network.id).cloned().unwrap_or_default();
-        (network.id.to_string(), Overlay { vni: network.vni, remote })
+        let plane = plane_of(network, worker.kernel_vxlan);
+        (network.id.to_string(), Overlay { vni: network.vni, remote, plane })
     });
     let tasks = attached.iter().map(|(id, place)| {
         let scene = task_scene(worker, &assignment, (*id, place));
@@ -69,12 +71,27 @@ pub(super) fn scene(worker: &Worker) -> Result<Scene, String> {
     Ok(Scene {
         node: me,
         underlay: Some(underlay(worker, &assignment)?),
-        fabric: ingress.and_then(|network| fabric(worker, &assignment, network)),
+        // Published ports need the kernel's device.
+        fabric: ingress
+            .filter(|_| worker.kernel_vxlan)
+            .and_then(|network| fabric(worker, &assignment, network)),
         overlays: overlays.collect(),
         tasks: tasks.collect(),
         mesh: mesh.unwrap_or_default(),
+        session: worker.session,
         ..Scene::default()
     })
+}
+
+/// Sealed networks are forwarded by this process; so are others where the user wishes or the kernel cannot.
+fn plane_of(network: &swarm_state::AssignedNetwork, kernel_vxlan: bool) -> OverlayPlane {
+    match (network.plane, &network.seal) {
+        (_, Some(seal)) => OverlayPlane::User(Some(seal.clone())),
+        (PlaneChoice::User, None) => OverlayPlane::User(None),
+        (PlaneChoice::Kernel, None) => OverlayPlane::Kernel,
+        (PlaneChoice::Auto, None) if kernel_vxlan => OverlayPlane::Kernel,
+        (PlaneChoice::Auto, None) => OverlayPlane::User(None),
+    }
 }
 
 fn underlay(worker: &Worker, assignment: &Assignment) -> Result<Underlay, String> {
@@ -87,7 +104,8 @@ fn underlay(worker: &Worker, assignment: &Assignment) -> Result<Underlay, String
     let outside = interfaces.iter().filter(|interface| devices.contains(interface.name.as_str()));
     let addresses =
         outside.flat_map(|interface| interface.addresses.iter().map(ipnet::IpNet::addr)).collect();
-    Ok(Underlay { addr, mtu, devices, addresses, port: assignment.data_path_port })
+    let kernel_vxlan = worker.kernel_vxlan;
+    Ok(Underlay { addr, mtu, devices, addresses, port: assignment.data_path_port, kernel_vxlan })
 }
 
 fn fabric(

@@ -30,9 +30,9 @@ pub const ALL: &[(&str, fn())] = &[
     ("a_program_that_ended_without_a_daemon_has_ended", ended_meanwhile),
 ];
 
-const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(10);
 
-fn three_nodes() -> World {
+pub fn three_nodes() -> World {
     let world = World::new(3);
     world.init();
     world.join(1, false);
@@ -87,7 +87,7 @@ fn published_port() {
 }
 
 /// A service on one network.
-fn quiet(name: &str, network: &str, replicas: u32) -> serde_json::Value {
+pub fn quiet(name: &str, network: &str, replicas: u32) -> serde_json::Value {
     json!({
         "Name": name,
         "TaskTemplate": {

@@ -71,6 +71,11 @@ impl World {
         world
     }
 
+    /// The cable between the machines.
+    pub fn segment(&self) -> &NetNs {
+        &self.segment
+    }
+
     pub fn run<T: Send + 'static>(
         &self,
         machine: usize,
