@@ -47,15 +47,17 @@ impl Sessions {
     /// Runs of all keys of which the newest counter is remembered; from there on no new run begins.
     const MAX_CLOSED: usize = 1 << 18;
 
-    pub(super) fn open<'p>(
+    /// A run is known only while its key is installed, so `secret` is asked when a key has to be derived, and only then.
+    #[inline]
+    pub(super) fn open<'s, 'p>(
         &mut self,
-        secret: &Secret,
+        secret: impl FnOnce() -> Result<&'s Secret, OpenError>,
         from: IpAddr,
         sealed: Sealed<'p>,
     ) -> Result<&'p mut [u8], OpenError> {
         let context = sealed.header.context;
         let Some(run) = self.known.get_mut(&context) else {
-            return self.begin(secret, from, sealed);
+            return self.begin(secret()?, from, sealed);
         };
         let frame = run.open(secret, sealed)?;
         self.clock += 1;
@@ -111,7 +113,7 @@ impl Sessions {
             home: closed.is_none().then_some(from),
             last_used: self.clock + 1,
         };
-        let frame = run.open(secret, sealed)?;
+        let frame = run.open(|| Ok(secret), sealed)?;
         self.make_room(context)?;
         self.clock += 1;
         self.closed.remove(&context);
@@ -161,7 +163,12 @@ impl Sessions {
 }
 
 impl Run {
-    fn open<'p>(&mut self, secret: &Secret, sealed: Sealed<'p>) -> Result<&'p mut [u8], OpenError> {
+    #[inline]
+    fn open<'s, 'p>(
+        &mut self,
+        secret: impl FnOnce() -> Result<&'s Secret, OpenError>,
+        sealed: Sealed<'p>,
+    ) -> Result<&'p mut [u8], OpenError> {
         let Header { context, counter } = sealed.header;
         self.window.check(counter)?;
         let epoch = DatagramKey::epoch_of(counter);
@@ -171,7 +178,7 @@ impl Run {
         } else if let Some(other) = other {
             other.open(&sealed.bytes, counter, sealed.body).ok_or(OpenError::Forged)?
         } else {
-            let key = secret.derive(context, epoch);
+            let key = secret()?.derive(context, epoch);
             let frame = key.open(&sealed.bytes, counter, sealed.body).ok_or(OpenError::Forged)?;
             self.keep(key);
             frame

@@ -219,10 +219,11 @@ impl Seal {
             return Err(OpenError::Truncated);
         }
         let header = Header::parse(bytes)?;
-        let vni = header.context.vni;
-        let network = self.networks.get(&vni).filter(|network| !network.keys.is_empty());
-        let keys = &network.ok_or(OpenError::UnknownNetwork)?.keys;
-        let secret = keys.get(&header.context.id).ok_or(OpenError::UnknownKey)?;
+        let Context { vni, id, .. } = header.context;
+        let secret = || {
+            let network = self.networks.get(&vni).filter(|network| !network.keys.is_empty());
+            network.ok_or(OpenError::UnknownNetwork)?.keys.get(&id).ok_or(OpenError::UnknownKey)
+        };
         let frame = self.sessions.open(secret, from, Sealed { header, bytes: *bytes, body })?;
         Ok(Opened { vni, frame })
     }
@@ -278,4 +279,51 @@ impl Keys {
         *tag = key.seal(header, counter, frame).ok_or(SealError::Long { len })?;
         Ok(())
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Algorithm;
+    use super::*;
+
+    const VNI: Vni = Vni::MAX;
+    const UNITS: u64 = 1 << 23;
+
+    #[test]
+    fn the_datagrams_key_changes_before_it_wears_out_and_nothing_is_lost() {
+        let (mut a, mut b) = (host(1, UNITS - 50), host(2, 0));
+        let mut datagrams: Vec<Vec<u8>> = (0..100).map(|_| sealed(&mut a)).collect();
+        // Overtaken across the change, also before the older key was ever needed.
+        for at in [60, 40, 99, 0, 49, 50] {
+            assert!(b.open(FROM, &mut datagrams[at].clone()).is_ok(), "{at}");
+        }
+        let late =
+            datagrams.iter_mut().map(|datagram| u32::from(b.open(FROM, datagram).is_ok())).sum::<u32>();
+        assert_eq!(late, 94);
+    }
+
+    #[test]
+    fn counters_end_and_do_not_begin_again() {
+        let (mut a, mut b) = (host(1, u64::MAX - 1), host(2, 0));
+        assert!(b.open(FROM, &mut sealed(&mut a)).is_ok());
+        let mut buffer = [0; 64];
+        assert_eq!(a.seal(VNI, &mut buffer), Err(SealError::Exhausted { vni: VNI }));
+        assert_eq!(buffer, [0; 64]);
+    }
+
+    fn host(session: u64, counter: u64) -> Seal {
+        let key = SealKey::new(Algorithm::Aes128Gcm, &[1; 16]).unwrap();
+        let mut seal = Seal::new(Session::new(session));
+        seal.set_keys(VNI, KeyId::new(1), &[(KeyId::new(1), key)].into()).unwrap();
+        seal.networks.get_mut(&VNI).unwrap().counter = counter;
+        seal
+    }
+
+    fn sealed(seal: &mut Seal) -> Vec<u8> {
+        let mut buffer = vec![0; 64];
+        seal.seal(VNI, &mut buffer).unwrap();
+        buffer
+    }
+
+    const FROM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 }
