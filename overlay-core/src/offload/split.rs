@@ -2,7 +2,7 @@ use core::ops::Range;
 
 use super::{MAX_HEADER_LEN, Offload, PartialChecksum, SegmentKind, Segmentation, put, word};
 use super::{TCP_CHECKSUM, UDP_CHECKSUM};
-use crate::wire::{Checksum, IpVersion, Layout, LayoutError, Part, TcpFlags, protocol};
+use crate::wire::{Checksum, IpVersion, Layout, LayoutError, Part, TcpFlags, UdpHeader, protocol};
 
 /// Who finishes the checksums of the segments.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -128,7 +128,7 @@ impl<'f> Segments<'f> {
             Work::Pass => {}
             Work::Finish { start, field } => {
                 let sum = Checksum::new().add_bytes(self.frame.get(*start..)?).finish();
-                put(headers, *field, never_zero(sum).to_be_bytes());
+                put(headers, *field, UdpHeader::some_checksum(sum).to_be_bytes());
             }
             Work::Cut(cut) => cut.write(headers, payload, self.done, is_last),
         }
@@ -313,7 +313,7 @@ impl Cut {
             (Checksums::Partial, None) => (UDP_CHECKSUM, pseudo.sum()),
             (Checksums::Fill, Some(_)) => (TCP_CHECKSUM, pseudo.add_sum(sum).add_bytes(payload).finish()),
             (Checksums::Fill, None) => {
-                (UDP_CHECKSUM, never_zero(pseudo.add_sum(sum).add_bytes(payload).finish()))
+                (UDP_CHECKSUM, UdpHeader::some_checksum(pseudo.add_sum(sum).add_bytes(payload).finish()))
             }
         };
         put(headers, transport + usize::from(field), sum.to_be_bytes());
@@ -332,10 +332,4 @@ impl Stream {
 #[inline]
 fn low(len: usize) -> u16 {
     u16::try_from(len).unwrap_or(u16::MAX)
-}
-
-/// Zero would say that there is no checksum.
-#[inline]
-const fn never_zero(sum: u16) -> u16 {
-    if sum == 0 { u16::MAX } else { sum }
 }

@@ -246,7 +246,7 @@ impl<'a> TcpSegment<'a> {
 }
 
 impl TcpOptions<'_> {
-    /// Where the next option begins, counted from the first.
+    /// Where the option that came last ends, counted from where the first begins.
     pub(crate) const fn position(&self) -> usize {
         self.at
     }

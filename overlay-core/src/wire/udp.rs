@@ -56,6 +56,8 @@ impl UdpHeader {
     pub const LEN: usize = 8;
     /// The most that the length field can say.
     pub const MAX_PAYLOAD: u16 = u16::MAX - 8;
+    /// What stands in [`checksum`](Self::checksum) if it was not computed.
+    pub const NO_CHECKSUM: u16 = 0;
 
     /// Writes the header; a payload length beyond the maximum is cut to it.
     pub const fn emit(&self, buffer: &mut [u8; Self::LEN]) {
@@ -80,7 +82,13 @@ impl UdpHeader {
             .add_bytes(&header)
             .add_bytes(payload)
             .finish();
-        if sum == 0 { u16::MAX } else { sum }
+        Self::some_checksum(sum)
+    }
+
+    /// Zero would say that nothing was computed; all ones say the same as a sum.
+    #[inline]
+    pub(crate) const fn some_checksum(sum: u16) -> u16 {
+        if sum == Self::NO_CHECKSUM { u16::MAX } else { sum }
     }
 }
 
