@@ -10,7 +10,9 @@ const MEGABYTES: usize = 1 << 20;
 
 #[test]
 fn packet_sockets_on_both_hosts() {
-    let Some(world) = world("packet_sockets_on_both_hosts", Plan::new(End::Packet, End::Packet)) else { return };
+    let Some(world) = world("packet_sockets_on_both_hosts", Plan::new(End::Packet, End::Packet)) else {
+        return;
+    };
     world.exercise(50 * MEGABYTES);
     let [a, b] = world.stats();
     println!("{a:#?}");
@@ -20,7 +22,9 @@ fn packet_sockets_on_both_hosts() {
 
 #[test]
 fn a_packet_socket_and_the_kernel() {
-    let Some(world) = world("a_packet_socket_and_the_kernel", Plan::new(End::Packet, End::Kernel)) else { return };
+    let Some(world) = world("a_packet_socket_and_the_kernel", Plan::new(End::Packet, End::Kernel)) else {
+        return;
+    };
     world.exercise(50 * MEGABYTES);
 }
 

@@ -30,6 +30,7 @@ mod plane;
 mod port;
 mod stats;
 mod sys;
+mod uncut;
 mod underlay;
 mod worker;
 

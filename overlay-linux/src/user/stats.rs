@@ -34,6 +34,8 @@ pub struct UnderlayStats {
     pub received_messages: u64,
     /// Datagrams received.
     pub received_datagrams: u64,
+    /// Those of them that carried a super-frame which nobody had cut: from a kernel's VXLAN on a virtual wire.
+    pub received_uncut: u64,
     /// Bytes of their payloads.
     pub received_bytes: u64,
     /// Dropped: longer than any datagram may be, or without a sender.

@@ -20,6 +20,7 @@ use super::outbox::{Leaving, Outbox, Way};
 use super::port::Port;
 use super::stats::{PlaneStats, PortStats};
 use super::sys::{self, ReceiveBatch};
+use super::uncut::uncut;
 use super::underlay::Underlay;
 use super::{Attachment, Integrity, PlaneConfig, Priority};
 
@@ -296,12 +297,19 @@ impl Worker {
                 stats.malformed += 1;
                 continue;
             };
-            let segment = received.segment.map_or(received.len, usize::from).max(1);
             let Range { mut start, end } = received.range();
+            let message = self.messages.storage().get(start..end).unwrap_or_default();
+            if let Some(offload) = uncut(message, received.segment) {
+                self.stats.underlay.received_datagrams += 1;
+                self.stats.underlay.received_uncut += 1;
+                self.datagram(now, from, start..end, Some(offload));
+                continue;
+            }
+            let segment = received.segment.map_or(received.len, usize::from).max(1);
             while start < end {
                 let next = end.min(start + segment);
                 self.stats.underlay.received_datagrams += 1;
-                self.datagram(now, from, start..next);
+                self.datagram(now, from, start..next, None);
                 start = next;
             }
         }
@@ -312,8 +320,8 @@ impl Worker {
         }
     }
 
-    /// One datagram from another host.
-    fn datagram(&mut self, now: Instant, from: IpAddr, range: Range<usize>) {
+    /// One datagram from another host, and what is left to do in its frame if that is known already.
+    fn datagram(&mut self, now: Instant, from: IpAddr, range: Range<usize>, offload: Option<Offload>) {
         let verify = self.verify();
         let base = self.messages.storage().as_ptr().addr();
         let payload = self.messages.storage_mut().get_mut(range).unwrap_or_default();
@@ -331,6 +339,12 @@ impl Worker {
         self.to_ports.extend(ports);
         for id in &self.to_ports {
             if let Some(port) = self.ports.get_mut(id) {
+                if let Some(offload) = offload {
+                    port.flush(self.messages.storage());
+                    let frame = self.messages.storage().get(offset..offset + len);
+                    port.write(offload, frame.unwrap_or_default());
+                    continue;
+                }
                 port.push(self.messages.storage(), offset, len, verify);
                 if self.dirty.last() != Some(id) {
                     self.dirty.push(*id);

@@ -16,7 +16,9 @@ use overlay_core::seal::{Algorithm, KeyId, SealKey};
 use overlay_core::{Location, MacAddr, Network, PortId, mtu};
 use overlay_linux::link::{Desired, FdbEntry, Link, NeighbourKey, Netlink, Peer, Scope, Vxlan};
 use overlay_linux::netns::NetNs;
-use overlay_linux::user::{Attachment, Integrity, PacketSocket, PlaneConfig, PlaneStats, Tap, UserPlane, limit_gso};
+use overlay_linux::user::{
+    Attachment, Integrity, PacketSocket, PlaneConfig, PlaneStats, Tap, UserPlane, limit_gso,
+};
 
 use crate::common::{PATIENCE, name, netns, vni, wire};
 
@@ -75,7 +77,8 @@ pub fn world(test: &str, plan: Plan) -> Option<World> {
         println!("skipped: {test} (/dev/net/tun: {error})");
         return None;
     }
-    let (ip_a, ip_b, len) = if plan.underlay_v6 { ("fd77::1", "fd77::2", 64) } else { ("10.77.0.1", "10.77.0.2", 24) };
+    let (ip_a, ip_b, len) =
+        if plan.underlay_v6 { ("fd77::1", "fd77::2", 64) } else { ("10.77.0.1", "10.77.0.2", 24) };
     wire((&a, &format!("{ip_a}/{len}")), (&b, &format!("{ip_b}/{len}")));
     let side = |host: Arc<NetNs>, ip: &str, number: u8| Side {
         netlink: Netlink::open_in(&host).unwrap(),
@@ -271,13 +274,17 @@ pub fn datagrams(client: &NetNs, server: &NetNs, ip: IpAddr) {
         let got = client.recv(&mut buffer).unwrap();
         assert!(buffer[..got] == sent, "{len} bytes of datagram come back as {got}");
     }
-    // Ten datagrams of 1,000 bytes and a shorter one, as one super-frame.
-    let sent: Vec<u8> = (0..10_300_u32).map(|index| (index / 7) as u8).collect();
-    nix::sys::socket::setsockopt(&client.as_fd(), nix::sys::socket::sockopt::UdpGsoSegment, &1000).unwrap();
-    client.send(&sent).unwrap();
-    for part in sent.chunks(1000) {
-        let got = server.recv(&mut buffer).unwrap();
-        assert!(buffer[..got] == *part, "{got} bytes of a burst");
+    // Ten datagrams and a shorter one, as one super-frame.
+    for size in [1000, 100] {
+        let sent: Vec<u8> = (0..size * 10 + size / 3).map(|index| (index / 7) as u8).collect();
+        let segment = i32::try_from(size).unwrap();
+        nix::sys::socket::setsockopt(&client.as_fd(), nix::sys::socket::sockopt::UdpGsoSegment, &segment)
+            .unwrap();
+        client.send(&sent).unwrap();
+        for part in sent.chunks(size) {
+            let got = server.recv(&mut buffer).unwrap();
+            assert!(buffer[..got] == *part, "{got} bytes of a burst of {size}");
+        }
     }
 }
 
