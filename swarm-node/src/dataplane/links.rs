@@ -10,7 +10,7 @@ use overlay_linux::link::{
 
 use super::{
     mark,
-    scene::{Fabric, Overlay, OverlayPlane, Scene, TaskScene, Underlay},
+    scene::{Fabric, Layout, Overlay, OverlayPlane, Scene, TaskScene, Underlay},
 };
 
 /// The fabric's device.
@@ -37,8 +37,8 @@ pub(crate) fn desired(scene: &Scene) -> Desired {
     if let Some(own) = &scene.fabric {
         fabric(&mut desired, own, underlay);
     }
-    for network in scene.overlays.values().filter(|network| network.plane == OverlayPlane::Kernel) {
-        overlay(&mut desired, network, underlay);
+    for (id, network) in scene.overlays.iter().filter(|(_, network)| network.plane == OverlayPlane::Kernel) {
+        overlay(&mut desired, (network, scene.layout(id)), underlay);
     }
     for (id, task) in &scene.tasks {
         attach(&mut desired, scene, underlay, (id, task));
@@ -88,12 +88,18 @@ fn fabric(desired: &mut Desired, fabric: &Fabric, underlay: &Underlay) {
     }
 }
 
-fn overlay(desired: &mut Desired, network: &Overlay, underlay: &Underlay) {
-    let (bridge, tunnel) = (bridge_name(network.vni), tunnel_name(network.vni));
+/// The tunnel answers for tasks on other nodes; those on this node find each other by themselves.
+fn overlay(desired: &mut Desired, (network, layout): (&Overlay, Layout), underlay: &Underlay) {
+    let tunnel = tunnel_name(network.vni);
     let mtu = underlay.inner_mtu();
-    desired.links.insert(bridge.clone(), Link::bridge().with_mtu(mtu));
     let vxlan = Vxlan { port: underlay.port, ..Vxlan::new(network.vni, underlay.addr).proxied() };
-    desired.links.insert(tunnel.clone(), Link::vxlan(vxlan).with_mtu(mtu).with_master(bridge));
+    let mut link = Link::vxlan(vxlan).with_mtu(mtu);
+    if layout == Layout::Bridge {
+        let bridge = bridge_name(network.vni);
+        desired.links.insert(bridge.clone(), Link::bridge().with_mtu(mtu));
+        link = link.with_master(bridge);
+    }
+    desired.links.insert(tunnel.clone(), link);
     for remote in &network.remote {
         desired.neighbours.insert(NeighbourKey { dev: tunnel.clone(), ip: remote.ip }, remote.mac);
         desired.fdb.insert(FdbEntry { dev: tunnel.clone(), mac: remote.mac, dst: remote.vtep, vni: None });
@@ -110,10 +116,13 @@ fn attach(desired: &mut Desired, scene: &Scene, underlay: &Underlay, (id, task):
         for address in &interface.addresses {
             peer = peer.with_address(*address);
         }
-        let link = Link::veth(peer).with_mtu(mtu);
-        let link = match network.plane {
-            OverlayPlane::Kernel => link.with_master(bridge_name(network.vni)),
-            OverlayPlane::User(_) => link, // the user-space plane reads what the task sends from this end
+        let link = match (&network.plane, scene.layout(&interface.network)) {
+            (OverlayPlane::Kernel, Layout::Macvlan) => Link::macvlan(tunnel_name(network.vni), peer),
+            (OverlayPlane::Kernel, Layout::Bridge) => {
+                Link::veth(peer).with_mtu(mtu).with_master(bridge_name(network.vni))
+            }
+            // The user-space plane reads what the task sends from this end.
+            (OverlayPlane::User(_), _) => Link::veth(peer).with_mtu(mtu),
         };
         desired.links.insert(task_link("ve", index, id), link);
         index += 1;
@@ -159,4 +168,75 @@ pub(super) fn task_link(kind: &str, index: usize, task: &str) -> LinkName {
 
 fn name(text: &str) -> LinkName {
     LinkName::new(text).expect("names are made of at most 15 letters, digits and dots above")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use overlay_linux::{link::LinkKind, netns::NetNs};
+
+    use super::*;
+    use crate::dataplane::scene::TaskInterface;
+
+    /// One task on one network.
+    fn scene(options: &[(&str, &str)], plane: OverlayPlane) -> Scene {
+        let options: BTreeMap<String, String> =
+            options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let underlay = Underlay {
+            addr: "192.0.2.1".parse().unwrap(),
+            mtu: 1500,
+            devices: Default::default(),
+            addresses: Default::default(),
+            port: 4789,
+            kernel_vxlan: true,
+        };
+        let overlay = Overlay { vni: Vni::new(4097).unwrap(), remote: Default::default(), plane };
+        let task = TaskScene {
+            netns: Arc::new(NetNs::current().unwrap()),
+            gateway_addr: "172.18.0.2".parse().unwrap(),
+            interfaces: vec![TaskInterface {
+                network: "net".to_owned(),
+                addresses: vec!["10.0.1.5/24".parse().unwrap()],
+                mac: "02:42:0a:00:01:05".parse().unwrap(),
+            }],
+            vips: Default::default(),
+            host_ports: Vec::new(),
+            outside: true,
+        };
+        Scene {
+            underlay: Some(underlay),
+            overlays: [("net".to_owned(), overlay)].into(),
+            layouts: [("net".to_owned(), Layout::of(&options))].into(),
+            tasks: [("0123456789abcdef".to_owned(), task)].into(),
+            ..Scene::default()
+        }
+    }
+
+    fn links_of(scene: &Scene) -> BTreeMap<String, Link> {
+        desired(scene).links.into_iter().map(|(name, link)| (name.to_string(), link)).collect()
+    }
+
+    #[test]
+    fn tasks_sit_on_the_tunnel_unless_the_network_asks_for_a_bridge() {
+        for usual in [&[][..], &[("layout", "macvlan")]] {
+            let links = links_of(&scene(usual, OverlayPlane::Kernel));
+            let LinkKind::Macvlan(macvlan) = &links["ve.00123456789"].kind else { panic!("{links:?}") };
+            assert_eq!((macvlan.lower.as_str(), macvlan.peer.name.as_str()), ("ov001001", "eth0"));
+            assert_eq!((macvlan.peer.mtu, links["ov001001"].mtu), (Some(1450), Some(1450)));
+            assert!(links["ov001001"].master.is_none() && !links.contains_key("ob001001"));
+        }
+        let links = links_of(&scene(&[("layout", "bridge")], OverlayPlane::Kernel));
+        assert!(matches!(links["ve.00123456789"].kind, LinkKind::Veth(_)));
+        for port in ["ve.00123456789", "ov001001"] {
+            assert_eq!(links[port].master.as_ref().map(LinkName::as_str), Some("ob001001"));
+        }
+    }
+
+    #[test]
+    fn a_network_of_the_user_space_plane_has_neither_tunnel_nor_bridge() {
+        let links = links_of(&scene(&[], OverlayPlane::User(None)));
+        assert!(matches!(links["ve.00123456789"].kind, LinkKind::Veth(_)));
+        assert!(!links.contains_key("ov001001") && links["ve.00123456789"].master.is_none());
+    }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Scene {
     pub(crate) fabric: Option<Fabric>,
     /// Overlay networks with local tasks, by id.
     pub(crate) overlays: BTreeMap<String, Overlay>,
+    /// Overlay networks whose tasks are not attached as usual, by id.
+    pub(crate) layouts: BTreeMap<String, Layout>,
     /// Local tasks, by id.
     pub(crate) tasks: BTreeMap<String, TaskScene>,
     /// Published ports.
@@ -31,6 +33,34 @@ pub(crate) struct Scene {
     pub(crate) gateway: GatewayBridge,
     /// This run of the daemon, for sealed networks: greater than every earlier one.
     pub(crate) session: u64,
+}
+
+impl Scene {
+    /// How tasks are attached to a network that the kernel forwards.
+    pub(crate) fn layout(&self, network: &str) -> Layout {
+        self.layouts.get(network).copied().unwrap_or_default()
+    }
+}
+
+/// How tasks are attached to the kernel's tunnel of their network.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Layout {
+    /// Each by a macvlan on the tunnel: two devices less on the way of each packet.
+    #[default]
+    Macvlan,
+    /// Each by a pair of interfaces, one end in a bridge with the tunnel: as Docker does it.
+    Bridge,
+}
+
+impl Layout {
+    /// The wish in a network's driver options: `layout=macvlan` or `layout=bridge`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "scenes are made without a look at the options so far"))]
+    pub(crate) fn of(options: &BTreeMap<String, String>) -> Self {
+        match options.get("layout").map(String::as_str) {
+            Some("bridge") => Self::Bridge,
+            _ => Self::Macvlan,
+        }
+    }
 }
 
 /// The network between the hosts.
