@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as STANDARD;
 use rand::RngCore;
 use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
@@ -19,6 +21,9 @@ pub enum KeyError {
     #[error("a key has 16 or 32 bytes, not {len}")]
     #[expect(missing_docs, reason = "the message names the field")]
     Length { len: usize },
+    /// Not even text that stands for bytes.
+    #[error("not base64")]
+    Base64,
 }
 
 impl Key {
@@ -34,6 +39,21 @@ impl Key {
             16 | 32 => Ok(Self(bytes.to_vec())),
             len => Err(KeyError::Length { len }),
         }
+    }
+
+    /// Reads what [`to_base64`](Self::to_base64) and `serf keygen` write.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Base64`] or [`KeyError::Length`].
+    pub fn from_base64(text: &str) -> Result<Self, KeyError> {
+        Self::new(STANDARD.decode(text.trim()).map_err(|_| KeyError::Base64)?)
+    }
+
+    /// The secret as text, as serf wants it.
+    #[must_use]
+    pub fn to_base64(&self) -> String {
+        STANDARD.encode(&self.0)
     }
 
     /// The secret.

@@ -25,11 +25,13 @@ mod member;
 mod membership;
 mod name;
 mod output;
+#[cfg(feature = "serf")]
+pub mod serf;
 mod stats;
 mod table;
 #[cfg(feature = "tokio")]
 pub mod tokio;
-mod wire;
+pub mod wire;
 
 pub use config::{Config, Profile};
 pub use key::{Key, KeyError};

@@ -184,6 +184,16 @@ pub enum Event {
         /// Who.
         name: NodeName,
     },
+    /// Somebody told all members something (feature `serf`).
+    #[cfg(feature = "serf")]
+    UserEvent(crate::serf::UserEvent),
+    /// Somebody changed the keys of the cluster, as `serf keys` does (feature `serf`). The first seals, all open;
+    /// they are in use already and should be stored where the node finds them after a restart.
+    #[cfg(feature = "serf")]
+    KeysChanged {
+        /// All of them.
+        keys: Vec<crate::Key>,
+    },
     /// This node has left; nothing more will be said.
     Left,
 }

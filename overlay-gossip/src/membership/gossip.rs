@@ -7,16 +7,15 @@ use crate::wire::packet;
 
 impl Membership {
     pub(super) fn run_gossip(&mut self, now: Instant) {
-        if now < self.next_gossip || self.broadcasts.is_empty() {
+        if now < self.next_gossip || !self.has_gossip() {
             return;
         }
         self.next_gossip = now + self.config.gossip_interval;
         let (to_the_dead, count) = (self.config.gossip_to_the_dead, self.config.gossip_nodes);
         let targets = self.members.pick(&mut self.rng, count, |k| k.hears_gossip(now, to_the_dead));
         let room = self.config.packet_size.saturating_sub(self.envelope.overhead() + 2);
-        let limit = self.retransmit_limit();
         for name in targets {
-            let messages = self.broadcasts.take(room, 2, limit);
+            let messages = self.take_gossip(room);
             let Some(known) = self.members.get(name.as_str()) else { continue };
             let (to, crc) = (known.member.addr, known.member.vsn.protocol_max >= 5);
             if messages.is_empty() {

@@ -220,6 +220,9 @@ impl Membership {
         self.members_changed = true;
         if was != Some(is) {
             self.tables.owner_changed(now, &name, is, &self.members);
+            if is == MemberState::Alive && was != Some(MemberState::Suspect) {
+                self.member_came(&name);
+            }
         }
     }
 
@@ -281,7 +284,7 @@ impl Membership {
         if claim.incarnation < member.incarnation {
             return;
         }
-        let left = claim.node == claim.from;
+        let left = claim.node == claim.from || self.means_to_leave(&member.name);
         // A goodbye that arrives after the verdict still says more than it.
         let news = match member.state {
             MemberState::Alive | MemberState::Suspect => true,

@@ -7,7 +7,10 @@ mod members;
 mod merge;
 mod probe;
 mod push_pull;
+#[cfg(feature = "serf")]
+mod serf;
 mod suspicion;
+mod user;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -24,12 +27,13 @@ use self::awareness::Awareness;
 use self::broadcast::Broadcasts;
 use self::probe::Probes;
 use self::push_pull::{Dialled, Seed};
+use self::user::User;
 use crate::key::Keyring;
 use crate::table::{Changes, Tables};
+use crate::wire::WireError;
 use crate::wire::message::Message;
 use crate::wire::packet::{self, Envelope};
 use crate::wire::stream::StreamMessage;
-use crate::wire::{WireError, tag};
 use crate::{
     Action, Config, DialId, Event, Input, Key, Member, MemberState, NetworkId, NodeName, Output, Phase,
     PublishError, Record, Stats, StreamId, Transmit,
@@ -69,6 +73,7 @@ pub struct Membership {
     seeds: BTreeMap<SocketAddr, Seed>,
     leaving: Leaving,
     tables: Tables,
+    user: User,
     outputs: VecDeque<Output>,
     members_changed: bool,
     stats: Stats,
@@ -89,6 +94,8 @@ pub enum InputError {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Leaving {
     No,
+    /// The intent to leave is going round; the goodbye follows at this time at the latest.
+    Soon(Instant),
     Until(Instant),
     Done,
 }
@@ -135,6 +142,7 @@ impl Membership {
             next_dial: 0,
             seeds: BTreeMap::new(),
             leaving: Leaving::No,
+            user: User::default(),
             outputs: VecDeque::new(),
             members_changed: true,
             stats: Stats::default(),
@@ -164,6 +172,12 @@ impl Membership {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if let Leaving::Soon(at) = self.leaving
+            && (now >= at || self.user.queue.is_empty() || self.members.up() <= 1)
+        {
+            self.leaving = Leaving::Until(now + self.config.leave_timeout);
+            self.say_goodbye(now);
+        }
         if let Leaving::Until(end) = self.leaving
             && (now >= end || self.broadcasts.is_empty() || self.members.up() == 0)
         {
@@ -173,6 +187,7 @@ impl Membership {
         if self.leaving != Leaving::Done {
             self.run_probes(now);
             self.run_suspicions(now);
+            self.run_user(now);
             self.run_gossip(now);
             self.run_push_pull(now);
             self.tables.handle_timeout(now, &self.members);
@@ -192,10 +207,10 @@ impl Membership {
             return None;
         }
         let leaving = match self.leaving {
-            Leaving::Until(end) => Some(end),
+            Leaving::Soon(end) | Leaving::Until(end) => Some(end),
             Leaving::No | Leaving::Done => None,
         };
-        let gossip = (!self.broadcasts.is_empty()).then_some(self.next_gossip);
+        let gossip = self.has_gossip().then_some(self.next_gossip);
         let deadlines = [
             leaving,
             gossip,
@@ -205,6 +220,7 @@ impl Membership {
             self.next_reconnect,
             self.soon.first().map(|(at, _)| *at),
             self.tables.poll_timeout(),
+            self.user_due(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -224,8 +240,14 @@ impl Membership {
         if self.leaving != Leaving::No {
             return;
         }
-        self.leaving = Leaving::Until(now + self.config.leave_timeout);
-        self.say_goodbye(now);
+        let end = now + self.config.leave_timeout;
+        if self.send_leave_intent(now) {
+            self.leaving = Leaving::Soon(end);
+            self.next_gossip = now;
+        } else {
+            self.leaving = Leaving::Until(end);
+            self.say_goodbye(now);
+        }
     }
 
     /// Whether this node has left and is silent.
@@ -366,15 +388,6 @@ impl Membership {
         }
     }
 
-    fn on_user(&mut self, now: Instant, body: &[u8]) {
-        self.stats.table_messages_in += 1;
-        match self.tables.handle_message(now, body, &self.members) {
-            Ok(()) => {}
-            Err(WireError::Unknown(_)) => self.stats.ignored += 1,
-            Err(error) => self.stats.count(error),
-        }
-    }
-
     fn handle_request(
         &mut self,
         now: Instant,
@@ -400,8 +413,9 @@ impl Membership {
         let plain = self.envelope.unwrap_stream(payload, true, self.config.max_stream)?;
         match StreamMessage::parse(&plain, self.config.max_members)? {
             StreamMessage::PushPull(theirs) => {
-                let reply = self.push_pull_state(false, crate::table::is_ours(theirs.user));
-                self.merge_push_pull(now, &theirs)?;
+                let tables = self.shares_tables(theirs.user);
+                let reply = self.push_pull_state(false, tables);
+                self.merge_push_pull(now, &theirs, false)?;
                 Ok(Some(reply))
             }
             StreamMessage::Message(Message::Ping(ping)) => Ok(self.stream_ack(&ping)),
@@ -424,10 +438,7 @@ impl Membership {
             self.stats.table_messages_out += 1;
             let room = self.config.packet_size.saturating_sub(self.envelope.overhead() + 1);
             if send.body.len() <= room {
-                let mut message = Vec::with_capacity(send.body.len() + 1);
-                message.push(tag::USER);
-                message.extend_from_slice(&send.body);
-                self.transmit(to, &message, vsn.protocol_max >= 5);
+                self.transmit(to, &user::user_message(&send.body), vsn.protocol_max >= 5);
             } else {
                 self.dial_user(now, to, &send.body);
             }
@@ -446,8 +457,7 @@ impl Membership {
     fn transmit_with_gossip(&mut self, to: SocketAddr, mut messages: Vec<Bytes>, crc: bool) {
         let used: usize = messages.iter().map(|m| m.len() + 2).sum();
         let room = self.config.packet_size.saturating_sub(self.envelope.overhead() + 2 + used);
-        let limit = self.retransmit_limit();
-        messages.extend(self.broadcasts.take(room, 2, limit));
+        messages.append(&mut self.take_gossip(room));
         if !messages.is_empty() {
             self.transmit(to, &packet::compound(&messages), crc);
         }

@@ -64,7 +64,7 @@ impl Membership {
 
     /// All that this node knows, as a message; with what it holds in tables if the other side understands that.
     pub(super) fn push_pull_state(&self, join: bool, tables: bool) -> Vec<u8> {
-        let user = if tables { self.tables.summary() } else { Vec::new() };
+        let user = self.user_state(tables);
         let ips: Vec<IpBytes> = self.members.iter().map(|k| IpBytes::new(k.member.addr.ip())).collect();
         let nodes = self.members.iter().zip(&ips).map(|(known, ip)| {
             let member = &known.member;
@@ -82,7 +82,12 @@ impl Membership {
     }
 
     /// Takes over what another node knows. It is never trusted to say that somebody is dead, only suspect.
-    pub(super) fn merge_push_pull(&mut self, now: Instant, theirs: &PushPull<'_>) -> Result<(), WireError> {
+    pub(super) fn merge_push_pull(
+        &mut self,
+        now: Instant,
+        theirs: &PushPull<'_>,
+        joining: bool,
+    ) -> Result<(), WireError> {
         if !self.compatible(theirs) {
             return Err(WireError::Malformed);
         }
@@ -106,7 +111,7 @@ impl Membership {
             }
         }
         if !theirs.user.is_empty() {
-            self.on_user(now, theirs.user);
+            self.on_user_state(now, theirs.user, joining);
         }
         Ok(())
     }
@@ -196,7 +201,7 @@ impl Membership {
                 Ok(())
             }
             (Dialled::PushPull { seed }, StreamMessage::PushPull(theirs)) => {
-                self.merge_push_pull(now, &theirs)?;
+                self.merge_push_pull(now, &theirs, seed.is_some())?;
                 if let Some(peer) = seed {
                     self.joined(now, peer, theirs.nodes.len());
                 }
@@ -212,6 +217,7 @@ impl Membership {
             seed.answered = true;
         }
         self.event(Event::Joined { peer, members });
+        self.on_joined(now);
         self.announce();
         let more = self.members.pick(&mut self.rng, 2, |k| k.member.state == MemberState::Alive);
         for name in more {

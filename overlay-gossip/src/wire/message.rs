@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::msgpack::{Reader, Writer};
+use super::{Reader, Writer};
 use super::{WireError, tag};
 use crate::Vsn;
 

@@ -8,11 +8,15 @@
 
 pub(crate) mod lzw;
 pub(crate) mod message;
-pub(crate) mod msgpack;
+mod msgpack;
 pub(crate) mod packet;
 pub(crate) mod stream;
 #[cfg(test)]
 mod vectors;
+
+pub use self::msgpack::{Reader, Token};
+
+pub(crate) use self::msgpack::Writer;
 
 /// Why received bytes were dropped.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]

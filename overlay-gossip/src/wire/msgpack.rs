@@ -16,6 +16,33 @@ impl Writer<'_> {
         }
     }
 
+    /// A map of any size.
+    #[cfg(feature = "serf")]
+    pub(crate) fn long_map(&mut self, len: usize) {
+        match u8::try_from(len) {
+            Ok(len) => self.map(len),
+            Err(_) => {
+                self.0.push(0xdf);
+                self.0.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
+            }
+        }
+    }
+
+    #[cfg(feature = "serf")]
+    pub(crate) fn array(&mut self, len: usize) {
+        match u16::try_from(len) {
+            Ok(len @ 0..=15) => self.0.push(0x90 | len.to_be_bytes()[1]),
+            Ok(len) => {
+                self.0.push(0xdc);
+                self.0.extend_from_slice(&len.to_be_bytes());
+            }
+            Err(_) => {
+                self.0.push(0xdd);
+                self.0.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
+            }
+        }
+    }
+
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         match (u8::try_from(bytes.len()), u16::try_from(bytes.len()), u32::try_from(bytes.len())) {
             (Ok(len @ 0..=31), _, _) => self.0.push(0xa0 | len),
@@ -66,13 +93,49 @@ impl Writer<'_> {
     }
 }
 
+/// One piece of MessagePack: a value, or the head of an array or map whose values follow.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Token<'a> {
+    /// Nothing: a slice of Go's that was never set.
+    Nil,
+    /// True or false.
+    Bool(bool),
+    /// An integer that was written unsigned.
+    Uint(u64),
+    /// An integer that was written signed.
+    Int(i64),
+    /// A number of either precision.
+    Float(f64),
+    /// Text or bytes: the old specification does not tell them apart.
+    Raw(&'a [u8]),
+    /// That many values follow.
+    Array(u64),
+    /// That many keys follow, each with its value.
+    Map(u64),
+    /// A value of an application's own type.
+    Ext(u8, &'a [u8]),
+}
+
 /// Takes values from the front of a buffer.
+///
+/// ```
+/// use overlay_gossip::wire::{Reader, Token};
+///
+/// let mut reader = Reader(b"\x81\xa5SeqNo\x07");
+/// assert_eq!(reader.token()?, Token::Map(1));
+/// assert_eq!(reader.token()?, Token::Raw(b"SeqNo"));
+/// assert_eq!(reader.token()?, Token::Uint(7));
+/// # Ok::<(), overlay_gossip::WireError>(())
+/// ```
 #[derive(Clone, Debug)]
-pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
+pub struct Reader<'a>(
+    /// What is left.
+    pub &'a [u8],
+);
 
 impl<'a> Reader<'a> {
     /// Reads a map; `field` gets each key and says whether it took the value. Other values are skipped.
-    pub(crate) fn map(
+    pub fn map(
         &mut self,
         mut field: impl FnMut(&'a [u8], &mut Self) -> Result<bool, WireError>,
     ) -> Result<(), WireError> {
@@ -92,12 +155,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Text or bytes.
-    pub(crate) fn raw(&mut self) -> Result<&'a [u8], WireError> {
+    pub fn raw(&mut self) -> Result<&'a [u8], WireError> {
         self.optional()?.ok_or(WireError::Malformed)
     }
 
     /// Text or bytes, or nil.
-    pub(crate) fn optional(&mut self) -> Result<Option<&'a [u8]>, WireError> {
+    pub fn optional(&mut self) -> Result<Option<&'a [u8]>, WireError> {
         let len = match self.byte()? {
             0xc0 => return Ok(None),
             tag @ 0xa0..=0xbf => u32::from(tag & 0x1f),
@@ -109,11 +172,13 @@ impl<'a> Reader<'a> {
         self.take(len).map(Some)
     }
 
-    pub(crate) fn text(&mut self) -> Result<&'a str, WireError> {
+    /// Text.
+    pub fn text(&mut self) -> Result<&'a str, WireError> {
         std::str::from_utf8(self.raw()?).map_err(|_| WireError::Malformed)
     }
 
-    pub(crate) fn uint(&mut self) -> Result<u64, WireError> {
+    /// An integer that is not negative, however it was written.
+    pub fn uint(&mut self) -> Result<u64, WireError> {
         let signed = |v: i64| u64::try_from(v).map_err(|_| WireError::Malformed);
         match self.byte()? {
             tag @ 0..=0x7f => Ok(u64::from(tag)),
@@ -129,15 +194,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn u32(&mut self) -> Result<u32, WireError> {
+    /// An integer of at most 32 bits.
+    pub fn u32(&mut self) -> Result<u32, WireError> {
         u32::try_from(self.uint()?).map_err(|_| WireError::Malformed)
     }
 
-    pub(crate) fn u16(&mut self) -> Result<u16, WireError> {
+    /// An integer of at most 16 bits.
+    pub fn u16(&mut self) -> Result<u16, WireError> {
         u16::try_from(self.uint()?).map_err(|_| WireError::Malformed)
     }
 
-    pub(crate) fn bool(&mut self) -> Result<bool, WireError> {
+    /// True or false.
+    pub fn bool(&mut self) -> Result<bool, WireError> {
         match self.byte()? {
             0xc2 => Ok(false),
             0xc3 => Ok(true),
@@ -145,41 +213,90 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// How many values an array has, which follow; none for nil.
+    pub fn array(&mut self) -> Result<u64, WireError> {
+        let token = self.token()?;
+        if let Token::Array(len) = token {
+            return Ok(len);
+        }
+        if token == Token::Nil { Ok(0) } else { Err(WireError::Malformed) }
+    }
+
     /// Passes over one value of any shape. Takes time in proportion to its bytes, and no stack.
-    pub(crate) fn skip(&mut self) -> Result<(), WireError> {
+    pub fn skip(&mut self) -> Result<(), WireError> {
         let mut values: u64 = 1;
         while values > 0 {
             values -= 1;
-            let (bytes, more) = match self.byte()? {
-                0..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => (0, 0),
-                tag @ 0xa0..=0xbf => (u32::from(tag & 0x1f), 0),
-                tag @ 0x80..=0x8f => (0, u64::from(tag & 0x0f) * 2),
-                tag @ 0x90..=0x9f => (0, u64::from(tag & 0x0f)),
-                0xcc | 0xd0 => (1, 0),
-                0xcd | 0xd1 => (2, 0),
-                0xce | 0xd2 | 0xca => (4, 0),
-                0xcf | 0xd3 | 0xcb => (8, 0),
-                0xd9 | 0xc4 => (u32::from(self.byte()?), 0),
-                0xda | 0xc5 => (u32::from(u16::from_be_bytes(self.take_array()?)), 0),
-                0xdb | 0xc6 => (u32::from_be_bytes(self.take_array()?), 0),
-                0xdc => (0, u64::from(u16::from_be_bytes(self.take_array()?))),
-                0xdd => (0, u64::from(u32::from_be_bytes(self.take_array()?))),
-                0xde => (0, u64::from(u16::from_be_bytes(self.take_array()?)) * 2),
-                0xdf => (0, u64::from(u32::from_be_bytes(self.take_array()?)) * 2),
-                0xd4 => (2, 0),
-                0xd5 => (3, 0),
-                0xd6 => (5, 0),
-                0xd7 => (9, 0),
-                0xd8 => (17, 0),
-                0xc7 => (u32::from(self.byte()?) + 1, 0),
-                0xc8 => (u32::from(u16::from_be_bytes(self.take_array()?)) + 1, 0),
-                0xc9 => (u32::from_be_bytes(self.take_array()?).saturating_add(1), 0),
-                0xc1 => return Err(WireError::Malformed),
+            let more = match self.token()? {
+                Token::Array(len) => len,
+                Token::Map(len) => len.saturating_mul(2),
+                Token::Nil
+                | Token::Bool(_)
+                | Token::Uint(_)
+                | Token::Int(_)
+                | Token::Float(_)
+                | Token::Raw(_)
+                | Token::Ext(..) => 0,
             };
-            self.take(bytes)?;
             values = values.saturating_add(more);
         }
         Ok(())
+    }
+
+    /// The next piece, whatever it is.
+    pub fn token(&mut self) -> Result<Token<'a>, WireError> {
+        Ok(match self.byte()? {
+            tag @ 0..=0x7f => Token::Uint(tag.into()),
+            tag @ 0xe0..=0xff => Token::Int(i8::from_be_bytes([tag]).into()),
+            tag @ 0xa0..=0xbf => Token::Raw(self.take(u32::from(tag & 0x1f))?),
+            tag @ 0x80..=0x8f => Token::Map(u64::from(tag & 0x0f)),
+            tag @ 0x90..=0x9f => Token::Array(u64::from(tag & 0x0f)),
+            0xc0 => Token::Nil,
+            0xc2 => Token::Bool(false),
+            0xc3 => Token::Bool(true),
+            0xcc => Token::Uint(self.byte()?.into()),
+            0xcd => Token::Uint(u16::from_be_bytes(self.take_array()?).into()),
+            0xce => Token::Uint(u32::from_be_bytes(self.take_array()?).into()),
+            0xcf => Token::Uint(u64::from_be_bytes(self.take_array()?)),
+            0xd0 => Token::Int(i8::from_be_bytes(self.take_array()?).into()),
+            0xd1 => Token::Int(i16::from_be_bytes(self.take_array()?).into()),
+            0xd2 => Token::Int(i32::from_be_bytes(self.take_array()?).into()),
+            0xd3 => Token::Int(i64::from_be_bytes(self.take_array()?)),
+            0xca => Token::Float(f32::from_be_bytes(self.take_array()?).into()),
+            0xcb => Token::Float(f64::from_be_bytes(self.take_array()?)),
+            0xd9 | 0xc4 => Token::Raw(self.sized::<1>()?),
+            0xda | 0xc5 => Token::Raw(self.sized::<2>()?),
+            0xdb | 0xc6 => Token::Raw(self.sized::<4>()?),
+            0xdc => Token::Array(u16::from_be_bytes(self.take_array()?).into()),
+            0xdd => Token::Array(u32::from_be_bytes(self.take_array()?).into()),
+            0xde => Token::Map(u16::from_be_bytes(self.take_array()?).into()),
+            0xdf => Token::Map(u32::from_be_bytes(self.take_array()?).into()),
+            tag @ 0xd4..=0xd8 => self.ext(1u32 << (tag - 0xd4))?,
+            0xc7 => {
+                let len = self.byte()?.into();
+                self.ext(len)?
+            }
+            0xc8 => {
+                let len = u16::from_be_bytes(self.take_array()?).into();
+                self.ext(len)?
+            }
+            0xc9 => {
+                let len = u32::from_be_bytes(self.take_array()?);
+                self.ext(len)?
+            }
+            0xc1 => return Err(WireError::Malformed),
+        })
+    }
+
+    fn ext(&mut self, len: u32) -> Result<Token<'a>, WireError> {
+        let kind = self.byte()?;
+        Ok(Token::Ext(kind, self.take(len)?))
+    }
+
+    /// Bytes after their length of `N` bytes.
+    fn sized<const N: usize>(&mut self) -> Result<&'a [u8], WireError> {
+        let len: [u8; N] = self.take_array()?;
+        self.take(len.iter().fold(0, |len, byte| (len << 8) | u32::from(*byte)))
     }
 
     fn byte(&mut self) -> Result<u8, WireError> {

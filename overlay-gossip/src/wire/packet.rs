@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rand::RngCore;
 
-use super::msgpack::{Reader, Writer};
+use super::{Reader, Writer};
 use super::{WireError, lzw, tag};
 use crate::key::{self, Keyring};
 

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use rand::RngCore;
 
 use super::message::Message;
-use super::msgpack::{Reader, Writer};
 use super::packet::{self, Envelope};
+use super::{Reader, Writer};
 use super::{WireError, tag};
 use crate::{MemberState, Vsn};
 
