@@ -87,6 +87,19 @@ impl NeighbourSolicitation {
     /// # Errors
     /// [`NdpError::OtherMessage`] for everything else that IPv6 carries, another one if the message is wrong.
     pub fn parse(packet: &Ipv6Packet<'_>) -> Result<Self, NdpError> {
+        let message = Self::parse_unfinished(packet)?;
+        let (source, destination) = (packet.header.source.into(), packet.header.destination.into());
+        let sum = Checksum::new()
+            .add_pseudo_header(source, destination, protocol::ICMPV6, packet.header.payload_len)
+            .add_bytes(packet.payload);
+        if sum.is_intact() { Ok(message) } else { Err(NdpError::Checksum) }
+    }
+
+    /// Reads an IPv6 packet whose checksum the kernel has not finished, so that it cannot be checked.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_unfinished(packet: &Ipv6Packet<'_>) -> Result<Self, NdpError> {
         let header = packet.header;
         if header.next_header != protocol::ICMPV6 || packet.payload.first() != Some(&135) {
             return Err(NdpError::OtherMessage);
@@ -104,17 +117,6 @@ impl NeighbourSolicitation {
         let target = Ipv6Addr::from(*target);
         if target.is_multicast() {
             return Err(NdpError::Target { target });
-        }
-        let sum = Checksum::new()
-            .add_pseudo_header(
-                header.source.into(),
-                header.destination.into(),
-                protocol::ICMPV6,
-                header.payload_len,
-            )
-            .add_bytes(packet.payload);
-        if !sum.is_intact() {
-            return Err(NdpError::Checksum);
         }
         Ok(Self { source: header.source, target })
     }
