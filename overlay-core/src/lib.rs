@@ -31,6 +31,7 @@ pub mod wire;
 pub use mac::{MacAddr, MacAddrError};
 pub use vni::{Vni, VniError};
 pub use vtep::{
-    Discard, Encap, Learning, Location, Network, NetworkError, PortId, Ports, Reply, Stats, Verdict, Vtep,
+    Discard, Encap, Learning, Location, Network, NetworkError, Occupancy, PortId, Ports, Reply, Snooping,
+    Stats, Verdict, Vtep,
 };
 pub use wire::VXLAN_PORT;

@@ -5,22 +5,31 @@ use std::{
 };
 
 use crate::{
-    Vni,
+    MacAddr, Vni,
     offload::Offload,
-    wire::{VxlanHeader, VxlanPacket},
+    wire::{IgmpQuery, MldQuery, VxlanError, VxlanHeader, VxlanPacket},
 };
 
 mod flow;
+mod groups;
+mod guard;
 mod judge;
+mod learnt;
+mod neighbour;
 mod network;
 mod reply;
+mod size;
+mod snoop;
 mod stats;
 mod table;
 
-use judge::Judge;
-pub use network::{Learning, Location, Network, NetworkError, PortId};
+use groups::{Family, MAX_RESPONSE};
+use guard::{Guard, link_local};
+use judge::{Judge, Sender};
+pub use network::{Learning, Location, Network, NetworkError, PortId, Snooping};
 use reply::Desk;
 pub use reply::Reply;
+use size::Allowance;
 pub use stats::{Discard, Stats};
 use table::Table;
 
@@ -63,8 +72,18 @@ pub struct Vtep {
 #[derive(Debug, Default)]
 struct Tables {
     networks: BTreeMap<Vni, Table>,
-    ports: HashMap<PortId, Vni>,
+    ports: HashMap<PortId, Attachment>,
     desk: Desk,
+    /// No table has something to do before.
+    deadline: Option<Instant>,
+}
+
+/// What a port is attached to.
+#[derive(Debug)]
+struct Attachment {
+    vni: Vni,
+    guard: Option<Guard>,
+    allowance: Allowance,
 }
 
 /// What shall happen with one frame. It borrows the tables and the frame, so nothing is copied.
@@ -117,6 +136,17 @@ pub enum Encap {
     Sealed(Vni),
 }
 
+/// How full the tables of one network are.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Occupancy {
+    /// Stations that were told.
+    pub stations: usize,
+    /// Stations that were learnt, at most [`Learning::max_entries`].
+    pub learnt: usize,
+    /// Groups with members, at most [`Snooping::max_groups`].
+    pub groups: usize,
+}
+
 /// Some ports of one network.
 #[derive(Clone, Debug)]
 pub struct Ports<'a> {
@@ -131,27 +161,43 @@ impl Vtep {
         Self::default()
     }
 
-    /// Replaces everything that is known about a network.
+    /// Replaces everything that was told about a network. What was learnt stays, as far as it still holds.
     ///
     /// # Errors
     /// [`NetworkError`]; nothing changed.
-    pub fn set_network(&mut self, vni: Vni, network: Network) -> Result<(), NetworkError> {
-        let table = Table::new(network)?;
+    pub fn set_network(&mut self, vni: Vni, mut network: Network) -> Result<(), NetworkError> {
+        let guards = std::mem::take(&mut network.spoof_guard);
+        let mut table = Table::new(network)?;
+        let Tables { networks, ports, .. } = &mut self.tables;
         for port in table.ports() {
-            if let Some(other) = self.tables.ports.get(port).filter(|other| **other != vni) {
-                return Err(NetworkError::PortTaken { port: *port, vni: *other });
+            if let Some(other) = ports.get(port).filter(|other| other.vni != vni) {
+                return Err(NetworkError::PortTaken { port: *port, vni: other.vni });
             }
         }
-        self.remove_network(vni);
-        self.tables.ports.extend(table.ports().iter().map(|port| (*port, vni)));
-        self.tables.networks.insert(vni, table);
+        ports.retain(|_, attachment| attachment.vni != vni);
+        ports.extend(table.ports().iter().map(|port| {
+            let guard = guards.get(port).map(Guard::new);
+            (*port, Attachment { vni, guard, allowance: Allowance::default() })
+        }));
+        if let Some(before) = networks.remove(&vni) {
+            table.inherit(before);
+        }
+        networks.insert(vni, table);
         Ok(())
     }
 
     /// Forgets a network: its frames are dropped from now on. Says whether there was one.
     pub fn remove_network(&mut self, vni: Vni) -> bool {
-        self.tables.ports.retain(|_, of| *of != vni);
+        self.tables.ports.retain(|_, attachment| attachment.vni != vni);
         self.tables.networks.remove(&vni).is_some()
+    }
+
+    /// Forgets the stations and memberships that a host told of, in every network, and says how many those were.
+    ///
+    /// For a host that died: its stations may be heard from another one before theirs have aged.
+    pub fn forget_endpoint(&mut self, endpoint: IpAddr) -> usize {
+        let endpoint = endpoint.to_canonical();
+        self.tables.networks.values_mut().map(|table| table.forget(endpoint)).sum()
     }
 
     /// Judges a frame that a port of this host sent; `offload` says what its kernel left undone in it.
@@ -165,7 +211,10 @@ impl Vtep {
         offload: Offload,
         frame: &'a mut [u8],
     ) -> Verdict<'a> {
-        let verdict = self.tables.frame(now, port, offload, frame);
+        let verdict = match self.tables.judge_of_port(now, port, &mut self.stats) {
+            Ok((judge, sender)) => judge.frame(sender, offload, frame),
+            Err(reason) => Err(reason),
+        };
         settle(&mut self.stats, verdict)
     }
 
@@ -179,7 +228,16 @@ impl Vtep {
         from: IpAddr,
         payload: &'a mut [u8],
     ) -> Verdict<'a> {
-        let verdict = self.tables.datagram(now, from, payload);
+        let verdict = match plain_vni(payload) {
+            Ok(vni) => self.tables.judge(now, vni, &mut self.stats),
+            Err(reason) => Err(reason),
+        };
+        let frame = payload.get_mut(VxlanHeader::LEN..).unwrap_or_default();
+        let verdict = match verdict {
+            Ok(judge) if judge.table.sealed => Err(Discard::Unsealed),
+            Ok(judge) => judge.arrival(from, frame),
+            Err(reason) => Err(reason),
+        };
         settle(&mut self.stats, verdict)
     }
 
@@ -192,24 +250,70 @@ impl Vtep {
         from: IpAddr,
         opened: crate::seal::Opened<'a>,
     ) -> Verdict<'a> {
-        let verdict = self.tables.opened(now, from, opened);
+        let verdict = match self.tables.judge(now, opened.vni(), &mut self.stats) {
+            Ok(judge) if judge.table.sealed => judge.arrival(from, opened.into_frame()),
+            Ok(_) => Err(Discard::NotSealed),
+            Err(reason) => Err(reason),
+        };
         settle(&mut self.stats, verdict)
     }
 
-    /// Tells what time it is; late is fine.
+    /// Forgets what is too old, and finds out what has to be asked. Late is fine, early does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        let Tables { networks, deadline, .. } = &mut self.tables;
+        if deadline.is_none_or(|at| at > now) {
+            return;
+        }
+        networks.values_mut().for_each(|table| table.handle_timeout(now));
+        *deadline = networks.values().filter_map(Table::deadline).min();
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+    pub const fn poll_timeout(&self) -> Option<Instant> {
+        self.tables.deadline
+    }
+
+    /// A question of a network that snoops, for everyone who may be a member of a group: a [`Verdict::Flood`].
+    ///
+    /// To be called after [`handle_timeout`](Self::handle_timeout) until there is none. Nobody has to: then groups are
+    /// flooded, unless a router asks.
+    pub fn poll_query(&mut self, now: Instant) -> Option<Verdict<'_>> {
+        let Tables { networks, desk, .. } = &mut self.tables;
+        let (vni, family, table) = networks.iter_mut().find_map(|(vni, table)| {
+            let family = table.groups.as_mut()?.poll_query(now)?;
+            Some((*vni, family, table))
+        })?;
+        let interval = table.groups.as_ref().map(|groups| groups.config.query_interval).unwrap_or_default();
+        let [a, b, c] = vni.to_be_bytes();
+        // Locally administered, one for each network; it is the address of no station.
+        let source = MacAddr::new([0x02, 0x51, 0x00, a, b, c]);
+        match family {
+            Family::V4 => desk.igmp(&IgmpQuery { max_response: MAX_RESPONSE, interval }, source),
+            Family::V6 => {
+                let query = MldQuery { source: link_local(source), max_response: MAX_RESPONSE, interval };
+                desk.mld(&query, source);
+            }
+        }
+        self.stats.queried += 1;
+        Some(Verdict::Flood {
+            ports: Ports::all(table.ports(), None),
+            encap: Encap::of(vni, table.sealed),
+            source_port: SOURCE_PORT,
+            endpoints: table.endpoints(),
+            frame: desk.frame(),
+        })
     }
 
     /// The networks, in order.
     pub fn networks(&self) -> impl Iterator<Item = Vni> {
         self.tables.networks.keys().copied()
+    }
+
+    /// How full the tables of a network are.
+    #[must_use]
+    pub fn occupancy(&self, vni: Vni) -> Option<Occupancy> {
+        self.tables.networks.get(&vni).map(Table::occupancy)
     }
 
     /// What was decided since the start.
@@ -220,49 +324,36 @@ impl Vtep {
 }
 
 impl Tables {
-    fn frame<'a>(
+    #[inline]
+    fn judge_of_port<'a, 's>(
         &'a mut self,
         now: Instant,
         port: PortId,
-        offload: Offload,
-        frame: &'a mut [u8],
-    ) -> Result<Verdict<'a>, Discard> {
-        let vni = *self.ports.get(&port).ok_or(Discard::UnknownPort)?;
-        let table = self.networks.get_mut(&vni).ok_or(Discard::UnknownNetwork)?;
-        Judge { now, vni, table, desk: &mut self.desk }.frame(port, offload, frame)
+        stats: &'s mut Stats,
+    ) -> Result<(Judge<'a, 's>, Sender<'a>), Discard>
+    where
+        'a: 's,
+    {
+        let Self { networks, ports, desk, deadline } = self;
+        let Attachment { vni, guard, allowance } = ports.get_mut(&port).ok_or(Discard::UnknownPort)?;
+        let table = networks.get_mut(vni).ok_or(Discard::UnknownNetwork)?;
+        let sender = Sender { port, guard: guard.as_ref(), allowance };
+        Ok((Judge { now, vni: *vni, table, desk, stats, deadline }, sender))
     }
 
-    fn datagram<'a>(
+    #[inline]
+    fn judge<'a, 's>(
         &'a mut self,
         now: Instant,
-        from: IpAddr,
-        payload: &'a mut [u8],
-    ) -> Result<Verdict<'a>, Discard> {
-        if payload.first().is_some_and(|flags| flags & SEALED == SEALED) {
-            return Err(Discard::Sealed);
-        }
-        let vni = VxlanPacket::parse(payload).map_err(|_| Discard::Malformed)?.header.vni;
-        let table = self.networks.get_mut(&vni).ok_or(Discard::UnknownNetwork)?;
-        if table.sealed {
-            return Err(Discard::Unsealed);
-        }
-        let frame = payload.get_mut(VxlanHeader::LEN..).unwrap_or_default();
-        Judge { now, vni, table, desk: &mut self.desk }.arrival(from, frame)
-    }
-
-    #[cfg(feature = "seal")]
-    fn opened<'a>(
-        &'a mut self,
-        now: Instant,
-        from: IpAddr,
-        opened: crate::seal::Opened<'a>,
-    ) -> Result<Verdict<'a>, Discard> {
-        let vni = opened.vni();
-        let table = self.networks.get_mut(&vni).ok_or(Discard::UnknownNetwork)?;
-        if !table.sealed {
-            return Err(Discard::NotSealed);
-        }
-        Judge { now, vni, table, desk: &mut self.desk }.arrival(from, opened.into_frame())
+        vni: Vni,
+        stats: &'s mut Stats,
+    ) -> Result<Judge<'a, 's>, Discard>
+    where
+        'a: 's,
+    {
+        let Self { networks, desk, deadline, .. } = self;
+        let table = networks.get_mut(&vni).ok_or(Discard::UnknownNetwork)?;
+        Ok(Judge { now, vni, table, desk, stats, deadline })
     }
 }
 
@@ -296,5 +387,15 @@ fn settle<'a>(stats: &mut Stats, verdict: Result<Verdict<'a>, Discard>) -> Verdi
     verdict.unwrap_or_else(Verdict::Drop)
 }
 
-/// The flags of a datagram that is encrypted.
-const SEALED: u8 = VxlanHeader::FLAG_I | 0x40;
+/// The network of a datagram that anyone can read.
+#[inline]
+fn plain_vni(payload: &[u8]) -> Result<Vni, Discard> {
+    match VxlanPacket::parse(payload) {
+        Ok(packet) => Ok(packet.header.vni),
+        Err(VxlanError::Sealed { .. }) => Err(Discard::Sealed),
+        Err(_) => Err(Discard::Malformed),
+    }
+}
+
+/// Questions about groups are no flow.
+const SOURCE_PORT: u16 = 0xc000;

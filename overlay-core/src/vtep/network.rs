@@ -47,7 +47,13 @@ pub struct Network {
     ///
     /// In a network that floods as well, frames to stations and questions for neighbours that are unknown are flooded.
     pub learning: Option<Learning>,
+    /// Whether IGMP and MLD are listened to, so that frames to groups go only to where a member is. Needs `flood`.
+    pub snooping: Option<Snooping>,
     /// Which IP addresses the stations of a port may speak for; a port that is not listed may use any.
+    ///
+    /// The link-local address that belongs to a station's MAC address is always allowed, and so is speaking without an
+    /// address where protocols want it: ARP probes, DHCP, IGMP, duplicate address detection, MLD. Router advertisements
+    /// and redirects are not.
     pub spoof_guard: BTreeMap<PortId, BTreeSet<IpAddr>>,
 }
 
@@ -109,6 +115,36 @@ impl FromStr for PortId {
 
     fn from_str(text: &str) -> Result<Self, ParseIntError> {
         text.parse().map(Self)
+    }
+}
+
+/// How memberships are learnt from IGMP (versions 1, 2, 3) and MLD (1, 2), as [RFC 4541] describes.
+///
+/// Until someone has asked the hosts for their memberships and waited for the answers, frames to groups go to everyone;
+/// the questions of [`Vtep::poll_query`](crate::Vtep::poll_query) do, and so do those of a router.
+///
+/// [RFC 4541]: https://www.rfc-editor.org/rfc/rfc4541
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Snooping {
+    /// Groups that are remembered at most; while one has found no room, unknown groups go to everyone. 1024.
+    pub max_groups: usize,
+    /// How long a report counts. 260 s ([RFC 3376 §8.4](https://www.rfc-editor.org/rfc/rfc3376#section-8.4)).
+    pub membership: Duration,
+    /// How long a question counts. 255 s ([RFC 3376 §8.5](https://www.rfc-editor.org/rfc/rfc3376#section-8.5)).
+    pub querier: Duration,
+    /// Time between two questions, if nobody else asks. 125 s
+    /// ([RFC 3376 §8.2](https://www.rfc-editor.org/rfc/rfc3376#section-8.2)).
+    pub query_interval: Duration,
+}
+
+impl Default for Snooping {
+    fn default() -> Self {
+        Self {
+            max_groups: 1024,
+            membership: Duration::from_secs(260),
+            querier: Duration::from_secs(255),
+            query_interval: Duration::from_secs(125),
+        }
     }
 }
 

@@ -28,6 +28,12 @@ pub enum Discard {
     Group,
     /// The frame would go back to where it came from.
     Hairpin,
+    /// The sender uses an IP address that is not its own.
+    SpoofedAddress,
+    /// The packet is larger than the network's MTU.
+    TooBig,
+    /// Word of a membership that no router wants to hear; it was taken note of.
+    Membership,
     /// The datagram is plain, and its network is sealed.
     Unsealed,
     /// The datagram is encrypted, and nobody has opened it.
@@ -45,14 +51,24 @@ pub struct Stats {
     pub sent: u64,
     /// Copied to everyone.
     pub flooded: u64,
-    /// Questions answered on the spot.
+    /// Answers given on the spot: to questions about neighbours, and about packets that were too big.
     pub answered: u64,
+    /// Stations of other hosts that were learnt.
+    pub learnt: u64,
+    /// Learnt stations that were heard from another host than before.
+    pub moved: u64,
+    /// Datagrams whose station found no room.
+    pub not_learnt: u64,
+    /// TCP connections whose segment size was lowered, counted in each direction.
+    pub clamped: u64,
+    /// Questions that were asked about memberships.
+    pub queried: u64,
     dropped: [u64; Discard::ALL.len()],
 }
 
 impl Discard {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::UnknownPort,
         Self::UnknownNetwork,
         Self::ForeignSource,
@@ -64,6 +80,9 @@ impl Discard {
         Self::Announcement,
         Self::Group,
         Self::Hairpin,
+        Self::SpoofedAddress,
+        Self::TooBig,
+        Self::Membership,
         Self::Unsealed,
         Self::Sealed,
         Self::NotSealed,
@@ -84,6 +103,9 @@ impl fmt::Display for Discard {
             Self::Announcement => "announcement",
             Self::Group => "group",
             Self::Hairpin => "hairpin",
+            Self::SpoofedAddress => "spoofed address",
+            Self::TooBig => "too big",
+            Self::Membership => "membership",
             Self::Unsealed => "unsealed",
             Self::Sealed => "sealed",
             Self::NotSealed => "not sealed",

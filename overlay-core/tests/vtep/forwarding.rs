@@ -1,22 +1,13 @@
-//! Which frames go where, and which go nowhere.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods, reason = "tests")]
+use std::net::Ipv4Addr;
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::Instant;
-
-use overlay_core::offload::Offload;
 use overlay_core::wire::{
-    ArpOperation, ArpPacket, EtherType, EthernetFrame, EthernetHeader, Ipv6Header, Ipv6Packet,
-    NeighbourAdvertisement, VxlanHeader, protocol,
+    ArpOperation, ArpPacket, EtherType, EthernetFrame, EthernetHeader, Ipv6Packet, NeighbourAdvertisement,
+    protocol,
 };
-use overlay_core::{Discard, Encap, Location, MacAddr, Network, NetworkError, PortId, Verdict, Vni, Vtep};
+use overlay_core::{Discard, Encap, Location, MacAddr, Network, NetworkError, Verdict, Vtep};
 use proptest::prelude::*;
 
-const A: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 3); // on port 1
-const B: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 4); // on port 2
-const C: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 5); // on another host
-const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
-const SILENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3));
+use crate::world::*;
 
 #[test]
 fn a_frame_for_another_host_is_sent_there_with_its_vni() {
@@ -57,7 +48,7 @@ fn what_one_host_sends_another_delivers() {
 #[test]
 fn arp_is_answered_on_the_spot() {
     let mut vtep = vtep();
-    let Verdict::Answer(reply) = send(&mut vtep, port(1), &arp(A, C)) else { panic!() };
+    let Verdict::Answer(reply) = send(&mut vtep, port(1), &ask(A, C)) else { panic!() };
     let ethernet = EthernetFrame::parse(reply.frame()).unwrap();
     assert_eq!((ethernet.header.destination, ethernet.header.source), (mac(A), mac(C)));
     let arp = ArpPacket::parse(ethernet.payload).unwrap();
@@ -68,19 +59,19 @@ fn arp_is_answered_on_the_spot() {
 #[test]
 fn nobody_hears_an_unknown_or_own_address() {
     let mut vtep = vtep();
-    let unknown = arp(A, Ipv4Addr::new(10, 0, 1, 99));
+    let unknown = ask(A, Ipv4Addr::new(10, 0, 1, 99));
     assert_eq!(dropped(send(&mut vtep, port(1), &unknown)), Some(Discard::UnknownNeighbour));
-    assert_eq!(dropped(send(&mut vtep, port(1), &arp(A, A))), Some(Discard::Announcement));
+    assert_eq!(dropped(send(&mut vtep, port(1), &ask(A, A))), Some(Discard::Announcement));
 }
 
 #[test]
 fn an_ipv6_neighbour_is_answered_on_the_spot() {
     let mut vtep = vtep();
-    let question = solicitation();
+    let question = solicitation(mac(A), A6, C6);
     let Verdict::Answer(reply) = send(&mut vtep, port(1), &question) else { panic!() };
     assert_eq!(reply.frame().len(), EthernetHeader::LEN + NeighbourAdvertisement::LEN);
     let packet = Ipv6Packet::parse(&reply.frame()[EthernetHeader::LEN..]).unwrap();
-    assert_eq!(packet.header.source, "fd00::5".parse::<std::net::Ipv6Addr>().unwrap());
+    assert_eq!(packet.header.source, C6);
     assert_eq!(packet.payload[26..], mac(C).octets());
 }
 
@@ -91,7 +82,7 @@ fn no_station_speaks_for_another() {
     assert_eq!(dropped(send(&mut vtep, port(1), &as_b)), Some(Discard::Spoofed));
     let from_outside = datagram(vni(1), &frame(mac(A), mac(B), b""));
     assert_eq!(dropped(receive(&mut vtep, THERE, &from_outside)), Some(Discard::Spoofed));
-    let mut arp_as_b = arp(B, C);
+    let mut arp_as_b = ask(B, C);
     arp_as_b[6..12].copy_from_slice(&mac(A).octets());
     assert_eq!(dropped(send(&mut vtep, port(1), &arp_as_b)), Some(Discard::Spoofed));
 }
@@ -177,9 +168,9 @@ proptest! {
             };
             match verdict {
                 Verdict::Deliver { mut ports, .. } => prop_assert!(ports.all(|port| ports_of(id).contains(&port))),
-                Verdict::Send { encap, .. } => prop_assert_eq!(encap, Encap::Plain(VxlanHeader { vni: vni(id) })),
+                Verdict::Send { encap, .. } => prop_assert_eq!(encap, plain(id)),
                 Verdict::Flood { mut ports, encap, .. } => {
-                    prop_assert_eq!(encap, Encap::Plain(VxlanHeader { vni: vni(id) }));
+                    prop_assert_eq!(encap, plain(id));
                     prop_assert!(ports.all(|to| to != port(from) && ports_of(id).contains(&to)));
                 }
                 Verdict::Answer(_) | Verdict::Drop(_) => {}
@@ -220,121 +211,9 @@ fn flows_are_spread_over_source_ports_and_keep_theirs() {
 }
 
 fn vtep() -> Vtep {
-    let mut vtep = Vtep::new();
-    vtep.set_network(vni(1), network()).unwrap();
-    vtep
+    vtep_with(network())
 }
 
-fn network() -> Network {
-    Network {
-        peers: [SILENT].into(),
-        stations: [
-            (mac(A), Location::Port(port(1))),
-            (mac(B), Location::Port(port(2))),
-            (mac(C), Location::Endpoint(THERE)),
-        ]
-        .into(),
-        neighbours: [
-            (A.into(), mac(A)),
-            (B.into(), mac(B)),
-            (C.into(), mac(C)),
-            ("fd00::5".parse().unwrap(), mac(C)),
-        ]
-        .into(),
-        ..Network::default()
-    }
-}
-
-fn frame(source: MacAddr, destination: MacAddr, payload: &[u8]) -> Vec<u8> {
-    framed(source, destination, EtherType::IPV4, payload)
-}
-
-fn framed(source: MacAddr, destination: MacAddr, ethertype: EtherType, payload: &[u8]) -> Vec<u8> {
-    let mut header = [0; EthernetHeader::LEN];
-    EthernetHeader { destination, source, ethertype }.emit(&mut header);
-    [&header[..], payload].concat()
-}
-
-fn arp(sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
-    let mut packet = [0; ArpPacket::LEN];
-    ArpPacket {
-        operation: ArpOperation::Request,
-        sender_mac: mac(sender),
-        sender_ip: sender,
-        target_mac: MacAddr::ZERO,
-        target_ip: target,
-    }
-    .emit(&mut packet);
-    framed(mac(sender), MacAddr::BROADCAST, EtherType::ARP, &packet)
-}
-
-/// A asks for fd00::5.
-fn solicitation() -> Vec<u8> {
-    let (source, destination) = ("fd00::3".parse().unwrap(), "ff02::1:ff00:5".parse().unwrap());
-    let mut header = [0; Ipv6Header::LEN];
-    Ipv6Header {
-        traffic_class: 0,
-        flow_label: 0,
-        payload_len: 24,
-        next_header: protocol::ICMPV6,
-        hop_limit: 255,
-        source,
-        destination,
-    }
-    .emit(&mut header);
-    let mut message = [0; 24];
-    message[0] = 135;
-    message[8..].copy_from_slice(&"fd00::5".parse::<std::net::Ipv6Addr>().unwrap().octets());
-    let sum = overlay_core::wire::Checksum::new()
-        .add_pseudo_header(source.into(), destination.into(), protocol::ICMPV6, 24)
-        .add_bytes(&message)
-        .finish();
-    message[2..4].copy_from_slice(&sum.to_be_bytes());
-    framed(
-        mac(A),
-        MacAddr::new([0x33, 0x33, 0xff, 0, 0, 5]),
-        EtherType::IPV6,
-        &[&header[..], &message].concat(),
-    )
-}
-
-fn datagram(vni: Vni, frame: &[u8]) -> Vec<u8> {
-    [&VxlanHeader { vni }.to_bytes()[..], frame].concat()
-}
-
-/// The frame lives as long as the test: a verdict borrows it.
-fn send<'a>(vtep: &'a mut Vtep, port: PortId, frame: &[u8]) -> Verdict<'a> {
-    vtep.handle_frame(Instant::now(), port, Offload::NONE, frame.to_vec().leak())
-}
-
-fn receive<'a>(vtep: &'a mut Vtep, from: IpAddr, payload: &[u8]) -> Verdict<'a> {
-    vtep.handle_datagram(Instant::now(), from, payload.to_vec().leak())
-}
-
-fn plain(id: u32) -> Encap {
-    Encap::Plain(VxlanHeader { vni: vni(id) })
-}
-
-fn delivered(verdict: Verdict<'_>) -> Option<(Vec<PortId>, Vec<u8>)> {
-    if let Verdict::Deliver { ports, frame } = verdict {
-        Some((ports.collect(), frame.to_vec()))
-    } else {
-        None
-    }
-}
-
-fn dropped(verdict: Verdict<'_>) -> Option<Discard> {
-    if let Verdict::Drop(reason) = verdict { Some(reason) } else { None }
-}
-
-fn mac(addr: Ipv4Addr) -> MacAddr {
-    MacAddr::from_ipv4(addr)
-}
-
-fn port(id: u32) -> PortId {
-    PortId::new(id)
-}
-
-fn vni(id: u32) -> Vni {
-    Vni::new(id).unwrap()
+fn ask(sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
+    arp(ArpOperation::Request, (sender, mac(sender)), target)
 }
