@@ -177,8 +177,8 @@ fn network(network: &Network) -> AssignedNetwork {
         ingress: network.spec.ingress,
         internal: network.spec.internal,
         attachable: network.spec.attachable,
-        plane: PlaneChoice::Auto,
-        seal: None,
+        plane: network.plane,
+        seal: network.keys.as_ref().map(|keys| keys.seal.clone()),
     }
 }
 

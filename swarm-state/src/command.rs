@@ -1,10 +1,13 @@
 //! What can be done to a swarm: the entries of the replicated log.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::object::{Cluster, GossipKey, JoinTokens, RootCa, TaskState, TaskStatus, UpdateStatus};
+use crate::object::{
+    Cluster, GossipKey, JoinTokens, RootCa, SealSecret, TaskState, TaskStatus, UpdateStatus,
+};
 use crate::spec::{
     Availability, ConfigSpec, Labels, NetworkSpec, NodeDescription, NodeRole, NodeSpec, NodeState,
     SecretSpec, ServiceSpec, SwarmSpec,
@@ -20,9 +23,19 @@ pub struct Command {
     pub at: Timestamp,
     /// What to do.
     pub action: Action,
+    /// Random bytes for the keys that the action makes, in blocks of 32; as many as [`Action::draws`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub random: Vec<SealSecret>,
 }
 
 impl Command {
+    /// With fresh random bytes, if the action makes keys.
+    #[must_use]
+    pub fn with_random(mut self, mut draw: impl FnMut() -> [u8; 32]) -> Self {
+        self.random = (0..self.action.draws()).map(|_| SealSecret(draw().to_vec())).collect();
+        self
+    }
+
     /// The bytes of the log.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default() // all keys are strings and all numbers finite
@@ -106,6 +119,12 @@ pub enum Action {
     RemoveNetwork {
         id: NetworkId,
     },
+    /// Begins to replace the keys of a sealed network now, each step this long after the one before
+    /// (`None`: [`Rotation::GRACE`](crate::object::Rotation::GRACE)).
+    RotateNetworkKeys {
+        id: NetworkId,
+        grace: Option<Duration>,
+    },
     CreateService {
         id: ServiceId,
         spec: Box<ServiceSpec>,
@@ -166,9 +185,21 @@ pub enum Action {
 }
 
 impl Action {
-    /// Stamps it.
+    /// Stamps it. What makes keys needs [`Command::with_random`] too.
     pub const fn at(self, at: Timestamp) -> Command {
-        Command { at, action: self }
+        Command { at, action: self, random: Vec::new() }
+    }
+
+    /// How many blocks of random bytes it takes.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "few actions make keys")]
+    pub fn draws(&self) -> usize {
+        let makes_key =
+            |op: &&TaskOp| matches!(op, TaskOp::StepNetworkKeys { .. } | TaskOp::StepGossipKeys { .. });
+        match self {
+            Self::CreateNetwork { .. } | Self::RotateNetworkKeys { .. } => 1,
+            Self::Plan { ops } => ops.iter().filter(makes_key).count(),
+            _ => 0,
+        }
     }
 }
 
@@ -252,6 +283,10 @@ pub enum TaskOp {
     SetUpdateStatus { service: ServiceId, spec_version: u64, status: Option<UpdateStatus> },
     /// Goes back to the previous spec, unless the service has been changed since `spec_version`.
     Rollback { service: ServiceId, spec_version: u64, message: String },
+    /// Takes the next step of the rotation of a network's keys, unless one was taken after `since`.
+    StepNetworkKeys { network: NetworkId, since: Timestamp },
+    /// Takes the next step of the rotation of the gossip's keys, unless one was taken after `since`.
+    StepGossipKeys { since: Timestamp },
 }
 
 /// The fields of [`TaskOp::Create`].

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use overlay_ipam::{IdSpace, Ipam};
 use serde::{Deserialize, Serialize};
 
-use crate::object::{AttachedContainer, Cluster, Config, Network, Node, Secret, Service, Task};
+use crate::object::{AttachedContainer, Cluster, Config, Network, Node, Rotation, Secret, Service, Task};
 use crate::spec::Protocol;
 use crate::{ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId, Timestamp};
 
@@ -29,6 +29,9 @@ pub struct State {
     #[serde(default)]
     pub(crate) last_plan: u64,
     pub(crate) cluster: Option<Cluster>,
+    /// Of the gossip's keys.
+    #[serde(default)]
+    pub(crate) gossip_rotation: Rotation,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) networks: BTreeMap<NetworkId, Network>,
     pub(crate) services: BTreeMap<ServiceId, Service>,
@@ -55,6 +58,7 @@ impl State {
             now: Timestamp::default(),
             last_plan: 0,
             cluster: None,
+            gossip_rotation: Rotation::default(),
             nodes: BTreeMap::new(),
             networks: BTreeMap::new(),
             services: BTreeMap::new(),
@@ -96,6 +100,11 @@ impl State {
     /// The cluster; `None` before [`crate::Action::InitCluster`].
     pub const fn cluster(&self) -> Option<&Cluster> {
         self.cluster.as_ref()
+    }
+
+    /// How far the replacement of the gossip's keys is.
+    pub const fn gossip_rotation(&self) -> Rotation {
+        self.gossip_rotation
     }
 
     /// All nodes.

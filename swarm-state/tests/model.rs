@@ -38,7 +38,13 @@ enum Step {
     RemoveService {
         service: u8,
     },
-    CreateNetwork,
+    CreateNetwork {
+        encrypted: bool,
+    },
+    Rotate {
+        network: u8,
+        grace: u64,
+    },
     RemoveNetwork {
         network: u8,
     },
@@ -111,7 +117,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (any::<u8>(), 0..8_u64).prop_map(|(service, replicas)| Step::Scale { service, replicas }),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(service, start_first)| Step::Update { service, start_first }),
         1 => any::<u8>().prop_map(|service| Step::RemoveService { service }),
-        2 => Just(Step::CreateNetwork),
+        2 => any::<bool>().prop_map(|encrypted| Step::CreateNetwork { encrypted }),
+        1 => (any::<u8>(), 0..60_u64).prop_map(|(network, grace)| Step::Rotate { network, grace }),
         1 => any::<u8>().prop_map(|network| Step::RemoveNetwork { network }),
         2 => (any::<u8>(), state).prop_map(|(node, state)| Step::Node { node, state }),
         1 => (any::<u8>(), availability).prop_map(|(node, availability)| Step::Availability { node, availability }),
@@ -169,9 +176,15 @@ fn take(world: &mut World, step: &Step, stale: &mut Vec<TaskOp>) {
                 world.ok(Action::RemoveService { id });
             }
         }
-        Step::CreateNetwork => {
-            let body = format!(r#"{{"Name":"n{}"}}"#, world.log.len());
+        Step::CreateNetwork { encrypted } => {
+            let options = if encrypted { r#"{"encrypted":""}"# } else { "{}" };
+            let body = format!(r#"{{"Name":"n{}","Options":{options}}}"#, world.log.len());
             world.create_network(&body);
+        }
+        Step::Rotate { network, grace } => {
+            if let Some(id) = pick(world.state.networks().keys(), network) {
+                attempt(world, Action::RotateNetworkKeys { id, grace: Some(Duration::from_secs(grace)) });
+            }
         }
         Step::RemoveNetwork { network } => {
             if let Some(id) =
@@ -275,6 +288,9 @@ impl Watch {
             let mut all =
                 node.attachments.iter().flat_map(|(n, nets)| nets.iter().map(move |net| (*n, net.addr())));
             all.by_ref().for_each(|(network, addr)| hold(network, addr, node.id.to_string()));
+        }
+        for seal in state.networks().values().filter_map(|network| Some(&network.keys.as_ref()?.seal)) {
+            assert!(seal.keys.contains_key(&seal.active) && seal.keys.len() <= 3, "{seal:?}");
         }
         let mut ports = BTreeSet::new();
         for port in state.services().values().flat_map(|service| &service.endpoint.ports) {

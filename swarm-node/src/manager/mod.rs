@@ -132,7 +132,7 @@ impl Manager {
 
     /// Puts a command into the log, wherever the leader is, and returns when it is applied here.
     pub(crate) async fn propose(&self, action: Action) -> Result<Reply, Rejection> {
-        let command = action.at(clock::now());
+        let command = action.at(clock::now()).with_random(clock::random);
         let deadline = Instant::from_std(clock::instant() + PROPOSE);
         loop {
             match self.propose_here(&command).await {

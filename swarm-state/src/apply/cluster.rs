@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use overlay_ipam::{Command as IpamCommand, Ipam, PoolSpec};
 
 use super::{change, in_sequence};
-use crate::object::{Cluster, GossipKey, JoinTokens, Meta, RootCa};
+use crate::object::{Cluster, GossipKey, JoinTokens, Meta, RootCa, Rotation};
 use crate::spec::{IpamSpec, NetworkSpec, NodeRole, SwarmSpec};
 use crate::{
     Change, ChangeEvent, ClusterId, NetworkId, NewNode, ObjectKind, Rejection, RejectionKind, State, Value,
@@ -30,7 +30,8 @@ impl State {
         let spec = cluster.spec.clone().with_defaults();
         next.cluster = Some(Cluster { meta: Meta::new(self.index, self.now), spec, ..cluster.clone() });
         changes.push(change(ObjectKind::Cluster, cluster.id, "default", ChangeEvent::Created));
-        next.create_network(&mut changes, ingress, &ingress_spec())?;
+        next.create_network(&mut changes, ingress, &ingress_spec(), None)?;
+        next.gossip_rotation = Rotation::new(self.now);
         next.join_node(&mut changes, &NewNode { role: NodeRole::Manager, ..node.clone() })?;
         *self = next;
         out.append(&mut changes);
@@ -57,7 +58,9 @@ impl State {
         out: &mut Vec<Change>,
         keys: &[GossipKey],
     ) -> Result<Value, Rejection> {
-        self.change_cluster(out, None, |cluster| cluster.gossip_keys = keys.to_vec())
+        let done = self.change_cluster(out, None, |cluster| cluster.gossip_keys = keys.to_vec())?;
+        self.gossip_rotation = Rotation::new(self.now);
+        Ok(done)
     }
 
     pub(super) fn set_root_ca(

@@ -3,6 +3,7 @@
 mod address;
 mod cluster;
 mod container;
+mod keys;
 mod names;
 mod network;
 mod node;
@@ -31,12 +32,13 @@ impl State {
             return Err(Rejection::plain(RejectionKind::Unavailable, NO_SWARM));
         }
         let mut changes = Vec::new();
-        let value = self.dispatch(&mut changes, &command.action)?;
+        let value = self.dispatch(&mut changes, command)?;
         Ok(Reply { value, changes })
     }
 
-    fn dispatch(&mut self, out: &mut Vec<Change>, action: &Action) -> Result<Value, Rejection> {
-        match action {
+    fn dispatch(&mut self, out: &mut Vec<Change>, command: &Command) -> Result<Value, Rejection> {
+        let mut random = command.random.iter();
+        match &command.action {
             Action::InitCluster { cluster, node, ingress } => self.init_cluster(out, cluster, node, *ingress),
             Action::UpdateCluster { version, spec, tokens } => {
                 self.update_cluster(out, *version, spec, tokens.as_ref())
@@ -53,8 +55,9 @@ impl State {
             Action::RemoveNode { id, force } => self.remove_node(out, *id, *force),
             Action::SetManager { node, raft_id, addr } => self.set_manager(out, *node, *raft_id, addr),
             Action::UnsetManager { node } => self.unset_manager(out, *node),
-            Action::CreateNetwork { id, spec } => self.create_network(out, *id, spec),
+            Action::CreateNetwork { id, spec } => self.create_network(out, *id, spec, random.next()),
             Action::RemoveNetwork { id } => self.remove_network(out, *id),
+            Action::RotateNetworkKeys { id, grace } => self.rotate_keys(out, *id, *grace, random.next()),
             Action::CreateService { id, spec } => self.create_service(out, *id, spec),
             Action::UpdateService { id, version, spec, rollback } => {
                 let spec = if *rollback { None } else { Some(&**spec) };
@@ -64,7 +67,7 @@ impl State {
             Action::UpdateTaskStatuses { node, updates } => {
                 Ok(self.update_task_statuses(out, *node, updates))
             }
-            Action::Plan { ops } => Ok(self.plan(out, ops)),
+            Action::Plan { ops } => Ok(self.plan(out, ops, random)),
             Action::AttachContainer(attach) => self.attach_container(out, attach),
             Action::DetachContainer { id } => Ok(self.detach_container(out, *id)),
             Action::CreateSecret { id, spec } => self.create_secret(out, *id, spec),

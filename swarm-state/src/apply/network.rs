@@ -8,8 +8,8 @@ use overlay_ipam::{Command as IpamCommand, Denied, Granted, IdSpace, Subnet, Sub
 
 use super::address::{ingress_of, network_key};
 use super::names::check_dns_name;
-use super::{change, not_found};
-use crate::object::{Meta, Network, VXLAN_ID_LIST};
+use super::{change, keys, not_found};
+use crate::object::{Meta, Network, SealSecret, VXLAN_ID_LIST};
 use crate::spec::{IpamConfig, NetworkSpec};
 use crate::{Change, ChangeEvent, NetworkId, NodeId, ObjectKind, Rejection, RejectionKind, State, Value};
 
@@ -19,13 +19,11 @@ impl State {
         out: &mut Vec<Change>,
         id: NetworkId,
         spec: &NetworkSpec,
+        fresh: Option<&SealSecret>,
     ) -> Result<Value, Rejection> {
         self.check_network(id, spec)?;
-        if spec.options.contains_key("encrypted") {
-            // Docker accepts it on a kernel without ESP and then sends nothing, or on some versions plain text.
-            let text = "encrypted networks are not available yet; create the network without --opt encrypted";
-            return Err(Rejection::plain(RejectionKind::Unimplemented, text));
-        }
+        let (plane, algorithm) = keys::protection(spec)?;
+        let keys = algorithm.map(|algorithm| keys::first(algorithm, fresh, self.now)).transpose()?;
         let subnets = requests(spec)?;
         let pieces = subnets.len();
         let command = IpamCommand::CreateNetwork { network: network_key(id), subnets };
@@ -44,7 +42,8 @@ impl State {
         let meta = Meta::new(self.index, self.now);
         out.push(change(ObjectKind::Network, id, &spec.name, ChangeEvent::Created));
         let ingress = spec.ingress;
-        self.networks.insert(id, Network { id, meta, spec, vni, vnis, subnets, warning: warning.clone() });
+        let network = Network { id, meta, spec, vni, vnis, subnets, warning: warning.clone(), plane, keys };
+        self.networks.insert(id, network);
         if ingress {
             self.attach_everyone(out, id)?;
         }

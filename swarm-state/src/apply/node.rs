@@ -145,6 +145,7 @@ impl State {
         self.release_all(node_owner(id));
         self.nodes.remove(&id);
         self.removed_nodes.insert(id);
+        self.hasten_rotations();
         out.push(change(ObjectKind::Node, id, &name, ChangeEvent::Removed));
         Ok(Value::Done)
     }

@@ -1,14 +1,19 @@
 //! Plans: each step is checked by itself; what does not fit any more is skipped.
 
 use super::change;
-use crate::object::UpdateStatus;
+use crate::object::{SealSecret, UpdateStatus};
 use crate::{Change, ChangeEvent, ObjectKind, ServiceId, State, TaskOp, Value};
 
 impl State {
-    pub(super) fn plan(&mut self, out: &mut Vec<Change>, ops: &[TaskOp]) -> Value {
+    pub(super) fn plan<'c>(
+        &mut self,
+        out: &mut Vec<Change>,
+        ops: &[TaskOp],
+        mut random: impl Iterator<Item = &'c SealSecret>,
+    ) -> Value {
         let mut skipped = 0;
         for op in ops {
-            if !self.step(out, op) {
+            if !self.step(out, op, &mut random) {
                 skipped += 1;
             }
         }
@@ -16,7 +21,12 @@ impl State {
         Value::Skipped(skipped)
     }
 
-    fn step(&mut self, out: &mut Vec<Change>, op: &TaskOp) -> bool {
+    fn step<'c>(
+        &mut self,
+        out: &mut Vec<Change>,
+        op: &TaskOp,
+        random: &mut impl Iterator<Item = &'c SealSecret>,
+    ) -> bool {
         match op {
             TaskOp::Create(create) => create.basis >= self.last_plan && self.create_task(out, create),
             TaskOp::Allocate { task } => self.allocate_task(out, *task),
@@ -32,6 +42,10 @@ impl State {
             TaskOp::Rollback { service, spec_version, message } => {
                 self.is_at(*service, *spec_version) && self.roll_back(out, *service, message)
             }
+            TaskOp::StepNetworkKeys { network, since } => {
+                self.step_network_keys(out, *network, *since, random.next())
+            }
+            TaskOp::StepGossipKeys { since } => self.step_gossip_keys(*since, random.next()),
         }
     }
 

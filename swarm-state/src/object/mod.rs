@@ -11,7 +11,10 @@ mod task;
 pub use cluster::{Cluster, GossipKey, JoinTokens, RootCa};
 pub use network::{AttachedContainer, Network, VXLAN_ID_LIST};
 pub use node::{ManagerStatus, Node, NodeStatus};
-pub use seal::{NetworkSeal, PlaneChoice, PlaneChoiceError, SealAlgorithm, SealSecret};
+pub use seal::{
+    NetworkKeys, NetworkSeal, PlaneChoice, PlaneChoiceError, Rotation, RotationStep, SealAlgorithm,
+    SealAlgorithmError, SealSecret,
+};
 pub use secret::{Config, Secret};
 pub use service::{Endpoint, Service, UpdateState, UpdateStatus, VirtualIp};
 pub use task::{Attachment, ContainerStatus, Place, Task, TaskState, TaskStatus};

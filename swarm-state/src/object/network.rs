@@ -4,7 +4,7 @@ use overlay_core::Vni;
 use overlay_ipam::Subnet;
 use serde::{Deserialize, Serialize};
 
-use super::{Attachment, Meta};
+use super::{Attachment, Meta, NetworkKeys, PlaneChoice};
 use crate::spec::{Labels, NetworkSpec};
 use crate::{NetworkId, NodeId, TaskId};
 
@@ -25,6 +25,12 @@ pub struct Network {
     pub subnets: Vec<Subnet>,
     /// What was corrected in the request, for the user; empty: nothing.
     pub warning: String,
+    /// Who forwards its frames.
+    #[serde(default)]
+    pub plane: PlaneChoice,
+    /// Its keys, if it is sealed. No answer of the API contains them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<NetworkKeys>,
 }
 
 /// A container outside of services in an attachable network (`docker run --network`).

@@ -1,8 +1,10 @@
 //! How a network's frames are forwarded and protected.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use crate::Timestamp;
 
 /// Who forwards a network's frames on every node: `--opt plane=…`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
@@ -43,10 +45,51 @@ pub struct NetworkSeal {
     pub keys: BTreeMap<u16, SealSecret>,
 }
 
-/// The bytes of a key. Its `Debug` hides them.
-#[derive(Clone, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
+/// The bytes of a key; hexadecimal in JSON. Its `Debug` hides them.
+#[derive(Clone, Eq, PartialEq)]
 pub struct SealSecret(pub Vec<u8>);
+
+/// The keys of a sealed network, and how far their replacement is.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct NetworkKeys {
+    /// What nodes need.
+    pub seal: NetworkSeal,
+    /// Where their rotation stands.
+    pub rotation: Rotation,
+}
+
+/// How far the replacement of keys is.
+///
+/// ```text
+///             install          use             retire
+///   ──────────────┼───────────────┼───────────────┼──────────────▶
+///   resting: 1    │ installed: 1,2│ used: 2,1     │ resting: 2        the first one is used, all are accepted
+///                 ╰──── grace ────╯╰──── grace ───╯
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// The last step that was taken.
+    pub step: RotationStep,
+    /// When it was taken.
+    pub since: Timestamp,
+    /// When the next one is due.
+    pub due: Timestamp,
+    /// Time for all nodes to learn of a step.
+    pub grace: Duration,
+}
+
+/// The steps of a rotation.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RotationStep {
+    /// There is one key.
+    #[default]
+    Resting,
+    /// There is a new key, which is accepted but not used yet.
+    Installed,
+    /// The new key is used, the one before still accepted.
+    Used,
+}
 
 impl SealAlgorithm {
     /// Bytes of a key.
@@ -56,6 +99,136 @@ impl SealAlgorithm {
             Self::Aes128Gcm => 16,
             Self::Aes256Gcm | Self::ChaCha20Poly1305 => 32,
         }
+    }
+}
+
+impl SealAlgorithm {
+    const ALL: [Self; 3] = [Self::Aes128Gcm, Self::Aes256Gcm, Self::ChaCha20Poly1305];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Aes128Gcm => "aes-128-gcm",
+            Self::Aes256Gcm => "aes-256-gcm",
+            Self::ChaCha20Poly1305 => "chacha20-poly1305",
+        }
+    }
+}
+
+impl fmt::Display for SealAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The text names no [`SealAlgorithm`].
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("unknown cipher {0:?}: use aes-128-gcm, aes-256-gcm or chacha20-poly1305")]
+pub struct SealAlgorithmError(pub String);
+
+impl FromStr for SealAlgorithm {
+    type Err = SealAlgorithmError;
+
+    fn from_str(text: &str) -> Result<Self, SealAlgorithmError> {
+        let found = Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == text);
+        found.ok_or_else(|| SealAlgorithmError(text.to_owned()))
+    }
+}
+
+impl NetworkKeys {
+    /// The first key of a network that is created now.
+    pub(crate) fn new(algorithm: SealAlgorithm, fresh: &SealSecret, now: Timestamp) -> Option<Self> {
+        let keys = BTreeMap::from([(1, fresh.cut(algorithm)?)]);
+        Some(Self { seal: NetworkSeal { algorithm, active: 1, keys }, rotation: Rotation::new(now) })
+    }
+
+    /// Adds a key that is accepted but not used yet. `None` if the bytes do not make one.
+    pub(crate) fn install(&mut self, fresh: &SealSecret) -> Option<()> {
+        let seal = &mut self.seal;
+        let free = |id: &u16| !seal.keys.contains_key(id);
+        let id = std::iter::successors(Some(seal.active), |id| Some(id.wrapping_add(1))).find(free)?;
+        seal.keys.insert(id, fresh.cut(seal.algorithm)?);
+        Some(())
+    }
+
+    /// Uses the key that was installed last; only it and the one before are kept, as those before have not been used for
+    /// a grace at least.
+    pub(crate) fn use_newest(&mut self) {
+        let seal = &mut self.seal;
+        let age = |id: &u16| id.wrapping_sub(seal.active);
+        let Some(newest) = seal.keys.keys().copied().filter(|id| age(id) < u16::MAX / 2).max_by_key(age)
+        else {
+            return;
+        };
+        let before = std::mem::replace(&mut seal.active, newest);
+        seal.keys.retain(|id, _| [newest, before].contains(id));
+    }
+
+    /// Keeps the key that is used.
+    pub(crate) fn retire_others(&mut self) {
+        let active = self.seal.active;
+        self.seal.keys.retain(|id, _| *id == active);
+    }
+}
+
+impl Rotation {
+    /// Time between two rotations. 12 h, as SwarmKit.
+    pub const EVERY: Duration = Duration::from_secs(12 * 3600);
+    /// Time between two steps, if nobody says otherwise.
+    pub const GRACE: Duration = Duration::from_secs(60);
+    /// The longest time between two steps.
+    pub const MAX_GRACE: Duration = Duration::from_secs(24 * 3600);
+
+    /// The keys are new.
+    pub(crate) fn new(now: Timestamp) -> Self {
+        let step = RotationStep::Resting;
+        Self { step, since: now, due: now.plus(Self::EVERY), grace: Self::GRACE }
+    }
+
+    /// Takes the next step.
+    pub(crate) fn advance(&mut self, now: Timestamp) {
+        *self = match self.step {
+            RotationStep::Resting => Self::installed(now, self.grace),
+            RotationStep::Installed => {
+                Self { step: RotationStep::Used, since: now, due: now.plus(self.grace), ..*self }
+            }
+            RotationStep::Used => Self::new(now),
+        };
+    }
+
+    pub(crate) fn installed(now: Timestamp, grace: Duration) -> Self {
+        Self { step: RotationStep::Installed, since: now, due: now.plus(grace), grace }
+    }
+
+    /// Begins at once, because somebody may know the keys who should not any more.
+    pub(crate) const fn hasten(&mut self, now: Timestamp) {
+        if matches!(self.step, RotationStep::Resting) {
+            self.due = now;
+        }
+    }
+}
+
+impl SealSecret {
+    /// As many of the bytes as the cipher's key has.
+    fn cut(&self, algorithm: SealAlgorithm) -> Option<Self> {
+        self.0.get(..algorithm.key_len()).map(|bytes| Self(bytes.to_vec()))
+    }
+}
+
+impl Serialize for SealSecret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+        let text: String = self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+        serializer.serialize_str(&text)
+    }
+}
+
+impl<'de> Deserialize<'de> for SealSecret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+        let bytes = text.as_bytes().chunks(2).map(|pair| byte(pair).filter(|_| pair.len() == 2));
+        let bytes: Option<Vec<u8>> = bytes.collect();
+        bytes.map(Self).ok_or_else(|| D::Error::custom("a key is not hexadecimal")) // and not shown
     }
 }
 
@@ -70,16 +243,9 @@ impl fmt::Display for PlaneChoice {
 }
 
 /// The text is none of `auto`, `kernel` and `user`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("invalid plane {0:?}: use auto, kernel or user")]
 pub struct PlaneChoiceError(pub String);
-
-impl fmt::Display for PlaneChoiceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid plane {:?}: use auto, kernel or user", self.0)
-    }
-}
-
-impl std::error::Error for PlaneChoiceError {}
 
 impl FromStr for PlaneChoice {
     type Err = PlaneChoiceError;

@@ -1,7 +1,7 @@
 //! What should be done next: pure functions from the state to steps of a plan.
 //!
 //! ```text
-//!   restart ▶ replicated ▶ global ▶ update ▶ release (delays) ▶ allocate, schedule ▶ reap
+//!   restart ▶ replicated ▶ global ▶ update ▶ release (delays) ▶ reap ▶ allocate, schedule ▶ rotate keys
 //! ```
 //!
 //! The leader proposes what [`plan`] returns and asks again once it is applied, until nothing is returned; then it
@@ -14,6 +14,7 @@ mod group;
 mod reap;
 mod replicated;
 mod restart;
+mod rotate;
 mod schedule;
 mod start;
 mod update;
@@ -42,6 +43,7 @@ pub fn plan(state: &State, now: Timestamp, ids: &mut impl FnMut() -> TaskId) -> 
     reap::plan_without_service(&groups, &mut ops);
     reap::plan_orphans(state, now, &mut ops);
     schedule::plan(state, now, &mut ops);
+    rotate::plan(state, now, &mut ops);
     for op in &mut ops {
         if let TaskOp::Create(create) = op {
             create.basis = state.index();
@@ -61,5 +63,6 @@ pub fn next_deadline(state: &State, now: Timestamp) -> Option<Timestamp> {
     }
     reap::deadlines(state, &mut deadlines);
     schedule::deadlines(state, now, &mut deadlines);
+    rotate::deadlines(state, &mut deadlines);
     deadlines.into_iter().filter(|deadline| *deadline > now).min()
 }

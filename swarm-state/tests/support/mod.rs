@@ -64,7 +64,11 @@ impl World {
 
     pub fn apply(&mut self, action: Action) -> Result<Reply, Rejection> {
         let index = u64::try_from(self.log.len()).unwrap() + 1;
-        let command = Command::from_json(&action.at(self.now).to_json()).unwrap();
+        let command = action.at(self.now).with_random(|| {
+            let bits = self.bits();
+            [bits, bits].concat().try_into().unwrap()
+        });
+        let command = Command::from_json(&command.to_json()).unwrap();
         self.log.push((index, command.clone()));
         let reply = self.state.apply(index, &command);
         self.state.ipam().audit().unwrap();
