@@ -21,6 +21,7 @@ use overlay_linux::link::{
     Change, Desired, Family, FdbEntry, Link, NeighbourKey, Netlink, Op, Peer, Route, Rule, Scope, Vxlan,
 };
 use overlay_linux::netns::NetNs;
+use overlay_linux::nft::{BaseChain, Chain, Hook, Nft, Policy, Ruleset, TableKey};
 
 struct Host {
     netns: Arc<NetNs>,
@@ -58,7 +59,7 @@ fn tasks_on_two_hosts_reach_each_other() {
 
     for task in [&one, &two] {
         let mut inside = Desired::default();
-        inside.sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+        inside.sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 0".to_owned());
         settle(&Netlink::open_in(&task.netns).unwrap(), &inside);
     }
     ping(&one.netns, two.ip.into(), 56);
@@ -202,6 +203,45 @@ fn isolated_ports_reach_their_host_but_not_each_other() {
     desired.links.insert(name("ve1"), to_one);
     settle(&netlink, &desired);
     tcp(&one, &two, "172.18.0.3".parse().unwrap());
+}
+
+#[test]
+fn a_bridge_asks_netfilter_only_if_its_namespace_says_so() {
+    let Some(host) = netns("a_bridge_asks_netfilter_only_if_its_namespace_says_so") else { return };
+    let key = |family: &str| format!("net.bridge.bridge-nf-call-{family}");
+    if !host.run(|| std::path::Path::new("/proc/sys/net/bridge").exists()).unwrap() {
+        println!("skipped: a_bridge_asks_netfilter_only_if_its_namespace_says_so (no br_netfilter)");
+        return;
+    }
+    let netlink = Netlink::open_in(&host).unwrap();
+    let (one, two) = (Arc::new(NetNs::create().unwrap()), Arc::new(NetNs::create().unwrap()));
+    let port = |task: &Arc<NetNs>, address: &str| {
+        let peer =
+            Peer::new(task.clone(), name("eth0")).with_address(address.parse::<ipnet::IpNet>().unwrap());
+        Link::veth(peer).with_master(name("ob1"))
+    };
+    let mut desired = Desired::default();
+    desired.links.insert(name("ob1"), Link::bridge());
+    desired.links.insert(name("ve1"), port(&one, "10.0.1.5/24"));
+    desired.links.insert(name("ve2"), port(&two, "10.0.1.6/24"));
+    for family in ["iptables", "ip6tables", "arptables"] {
+        desired.sysctls.insert(key(family), "0".to_owned());
+    }
+    settle(&netlink, &desired);
+    let mut closed = Ruleset::default();
+    let policy = BaseChain { policy: Policy::Drop, ..BaseChain::filter(Hook::Forward, 0) };
+    closed.table(TableKey::ip("closed")).chain("forward", Chain::base(policy));
+    Nft::open_in(&host).unwrap().sync(&closed).unwrap();
+    let to = "10.0.1.6".parse().unwrap();
+    tcp(&one, &two, to);
+
+    // As it is where nobody wrote it: the bridge's own switches, which are off, do not count.
+    desired.sysctls.insert(key("iptables"), "1".to_owned());
+    settle(&netlink, &desired);
+    let listener = two.run(|| TcpListener::bind((to, 0))).unwrap().unwrap();
+    let at = listener.local_addr().unwrap();
+    let connect = || one.run(|| TcpStream::connect_timeout(&at, Duration::from_millis(300)).is_ok()).unwrap();
+    assert!(!connect());
 }
 
 #[test]

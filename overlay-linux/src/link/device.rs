@@ -34,7 +34,12 @@ pub struct Link {
 /// The sort of an interface and what belongs to that sort.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LinkKind {
-    /// A bridge without spanning tree, multicast snooping and calls into netfilter.
+    /// A bridge without spanning tree, multicast snooping and calls into netfilter of its own.
+    ///
+    /// Where the module `br_netfilter` is loaded, frames go through netfilter all the same while the namespace's
+    /// `net.bridge.bridge-nf-call-iptables`, `-ip6tables` and `-arptables` are 1, which is how a namespace begins. Put
+    /// them into [`Desired::sysctls`](super::Desired::sysctls) where the namespace is yours alone; a user namespace is
+    /// enough to write them.
     Bridge,
     /// A VXLAN tunnel.
     Vxlan(Vxlan),
