@@ -108,6 +108,13 @@ impl Keyring {
 
     /// Opens versions 0 (padded to 16 bytes) and 1 with any key.
     pub(crate) fn open(&self, sealed: &[u8], aad: &[u8]) -> Result<Vec<u8>, WireError> {
+        let mut plain = Vec::new();
+        self.open_into(sealed, aad, &mut plain)?;
+        Ok(plain)
+    }
+
+    /// As [`open`](Self::open), into a buffer that can be used again.
+    pub(crate) fn open_into(&self, sealed: &[u8], aad: &[u8], plain: &mut Vec<u8>) -> Result<(), WireError> {
         let Some((&version, rest)) = sealed.split_first() else { return Err(WireError::Truncated) };
         let Some((nonce, body)) = rest.split_first_chunk::<NONCE_LEN>() else {
             return Err(WireError::Truncated);
@@ -116,12 +123,10 @@ impl Keyring {
             return Err(WireError::Sealed);
         }
         for key in &self.keys {
-            let mut plain = body.to_vec();
-            let Ok(opened) =
-                key.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), &mut plain)
-            else {
-                continue;
-            };
+            plain.clear();
+            plain.extend_from_slice(body);
+            let nonce = Nonce::assume_unique_for_key(*nonce);
+            let Ok(opened) = key.open_in_place(nonce, Aad::from(aad), plain) else { continue };
             let mut len = opened.len();
             if version == 0 {
                 let pad = usize::from(opened.last().copied().unwrap_or(0));
@@ -131,7 +136,7 @@ impl Keyring {
                 len -= pad;
             }
             plain.truncate(len);
-            return Ok(plain);
+            return Ok(());
         }
         Err(WireError::Sealed)
     }

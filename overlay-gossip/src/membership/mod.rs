@@ -30,6 +30,7 @@ use self::push_pull::{Dialled, Seed};
 use self::user::User;
 use crate::key::Keyring;
 use crate::table::{Changes, Tables};
+use crate::wire::Decoder;
 use crate::wire::WireError;
 use crate::wire::message::Message;
 use crate::wire::packet::{self, Envelope};
@@ -74,6 +75,7 @@ pub struct Membership {
     leaving: Leaving,
     tables: Tables,
     user: User,
+    decoder: Decoder,
     outputs: VecDeque<Output>,
     members_changed: bool,
     stats: Stats,
@@ -143,6 +145,7 @@ impl Membership {
             seeds: BTreeMap::new(),
             leaving: Leaving::No,
             user: User::default(),
+            decoder: Decoder::default(),
             outputs: VecDeque::new(),
             members_changed: true,
             stats: Stats::default(),
@@ -362,15 +365,37 @@ impl Membership {
         self.stats.datagrams_in += 1;
         self.stats.bytes_in += u64::try_from(payload.len()).unwrap_or(u64::MAX);
         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-        let messages = self.envelope.unwrap(payload).inspect_err(|e| self.stats.count(*e))?;
-        self.heard_from(now, from);
-        for message in &messages {
-            match Message::parse(message) {
-                Ok(message) => self.handle_message(now, from, message),
+        let mut decoder = std::mem::take(&mut self.decoder);
+        let result = self.take_apart(now, from, &mut decoder, payload);
+        self.decoder = decoder;
+        self.flush_tables(now);
+        result.inspect_err(|error| self.stats.count(*error)).map_err(InputError::from)
+    }
+
+    /// Handles the messages of a datagram. An error after the first one is counted, and ends it.
+    fn take_apart(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        decoder: &mut Decoder,
+        payload: &[u8],
+    ) -> Result<(), WireError> {
+        let mut first = true;
+        for message in decoder.datagram(&self.envelope, payload)? {
+            match message {
+                Ok(message) => {
+                    if std::mem::take(&mut first) {
+                        self.heard_from(now, from);
+                    }
+                    match Message::parse(message) {
+                        Ok(message) => self.handle_message(now, from, message),
+                        Err(error) => self.stats.count(error),
+                    }
+                }
+                Err(error) if first => return Err(error),
                 Err(error) => self.stats.count(error),
             }
         }
-        self.flush_tables(now);
         Ok(())
     }
 

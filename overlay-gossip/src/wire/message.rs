@@ -2,85 +2,124 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Reader, Writer};
-use super::{WireError, tag};
+use super::{Reader, WireError, Writer, tag};
 use crate::Vsn;
 
 /// One message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Message<'a> {
+pub enum Message<'a> {
+    /// "Are you there?"
     Ping(Ping<'a>),
+    /// "Ask for me whether it is there."
     IndirectPing(IndirectPing<'a>),
+    /// "I am."
     Ack(Ack<'a>),
-    Nack { seq: u32 },
+    /// "I asked, and got no answer."
+    Nack {
+        /// The number of the question.
+        seq: u32,
+    },
+    /// "It does not answer."
     Suspect(Claim<'a>),
+    /// "It is alive", said by itself.
     Alive(Alive<'a>),
+    /// "It is dead"; said by itself: "I leave".
     Dead(Claim<'a>),
+    /// What users of the membership send.
     User(&'a [u8]),
+    /// Why a request over a stream failed.
     Error(&'a [u8]),
 }
 
 /// "Are you there?"
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Ping<'a> {
-    pub(crate) seq: u32,
-    pub(crate) node: &'a str,
-    pub(crate) source: Source<'a>,
+pub struct Ping<'a> {
+    /// Answered by the same number.
+    pub seq: u32,
+    /// The name of the node it is about.
+    pub node: &'a str,
+    /// Who asks.
+    pub source: Source<'a>,
     /// What the sender believes about the whole cluster, in 8 bytes. Ours alone.
-    pub(crate) digest: Option<u64>,
+    pub digest: Option<u64>,
 }
 
 /// "Ask for me whether it is there."
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct IndirectPing<'a> {
-    pub(crate) seq: u32,
-    pub(crate) target: &'a [u8],
-    pub(crate) port: u16,
-    pub(crate) node: &'a str,
-    pub(crate) nack: bool,
-    pub(crate) source: Source<'a>,
+pub struct IndirectPing<'a> {
+    /// Answered by the same number.
+    pub seq: u32,
+    /// The address to try, 4 or 16 bytes.
+    pub target: &'a [u8],
+    /// The port there; 0 for the usual one.
+    pub port: u16,
+    /// The name of the node it is about.
+    pub node: &'a str,
+    /// Whether the asker wants to hear of a failure, too.
+    pub nack: bool,
+    /// Who asks.
+    pub source: Source<'a>,
 }
 
 /// "I am."
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Ack<'a> {
-    pub(crate) seq: u32,
-    pub(crate) payload: Option<&'a [u8]>,
-    pub(crate) digest: Option<u64>,
+pub struct Ack<'a> {
+    /// Answered by the same number.
+    pub seq: u32,
+    /// What users of the membership add; serf: its coordinates.
+    pub payload: Option<&'a [u8]>,
+    /// What the sender believes about the whole cluster, in 8 bytes. Ours alone.
+    pub digest: Option<u64>,
 }
 
 /// Who asks, so that the answer need not go where the datagram came from.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Source<'a> {
-    pub(crate) addr: &'a [u8],
-    pub(crate) port: u16,
-    pub(crate) node: &'a str,
+pub struct Source<'a> {
+    /// The address, 4 or 16 bytes.
+    pub addr: &'a [u8],
+    /// The port there; 0 for the usual one.
+    pub port: u16,
+    /// Its name.
+    pub node: &'a str,
 }
 
 /// "It is suspect", "it is dead".
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Claim<'a> {
-    pub(crate) incarnation: u32,
-    pub(crate) node: &'a str,
-    pub(crate) from: &'a str,
+pub struct Claim<'a> {
+    /// The member's incarnation that is spoken of.
+    pub incarnation: u32,
+    /// The name of the node it is about.
+    pub node: &'a str,
+    /// Who says so.
+    pub from: &'a str,
     /// The sender's connection was refused by the node's host. Ours alone.
-    pub(crate) refused: bool,
+    pub refused: bool,
 }
 
 /// "It is alive."
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Alive<'a> {
-    pub(crate) incarnation: u32,
-    pub(crate) node: &'a str,
-    pub(crate) addr: &'a [u8],
-    pub(crate) port: u16,
-    pub(crate) meta: Option<&'a [u8]>,
-    pub(crate) vsn: Option<Vsn>,
+pub struct Alive<'a> {
+    /// The member's incarnation that is spoken of.
+    pub incarnation: u32,
+    /// The name of the node it is about.
+    pub node: &'a str,
+    /// The address, 4 or 16 bytes.
+    pub addr: &'a [u8],
+    /// The port there; 0 for the usual one.
+    pub port: u16,
+    /// What the member says about itself.
+    pub meta: Option<&'a [u8]>,
+    /// The versions it speaks.
+    pub vsn: Option<Vsn>,
 }
 
 impl<'a> Message<'a> {
     /// Reads one message. Trailing bytes are ignored, as memberlist does.
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+    ///
+    /// # Errors
+    ///
+    /// [`WireError`] when it is none, or of a type that is not known here.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
         let (&kind, body) = bytes.split_first().ok_or(WireError::Truncated)?;
         let mut reader = Reader(body);
         match kind {
@@ -98,7 +137,7 @@ impl<'a> Message<'a> {
     }
 
     /// Appends the message.
-    pub(crate) fn emit(&self, out: &mut Vec<u8>) {
+    pub fn emit(&self, out: &mut Vec<u8>) {
         match self {
             Self::Ping(ping) => ping.emit(out),
             Self::IndirectPing(ping) => ping.emit(out),
@@ -125,7 +164,9 @@ impl<'a> Message<'a> {
         }
     }
 
-    pub(crate) fn to_vec(self) -> Vec<u8> {
+    /// The message as bytes.
+    #[must_use]
+    pub fn to_vec(self) -> Vec<u8> {
         let mut out = Vec::with_capacity(96);
         self.emit(&mut out);
         out
@@ -175,7 +216,8 @@ impl Ack<'_> {
 
 impl Source<'_> {
     /// Where to answer, if the source says so.
-    pub(crate) fn socket_addr(&self) -> Option<SocketAddr> {
+    #[must_use]
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
         (self.port != 0).then(|| ip_from_bytes(self.addr)).flatten().map(|ip| SocketAddr::new(ip, self.port))
     }
 
@@ -224,7 +266,8 @@ impl Claim<'_> {
 
 impl Alive<'_> {
     /// The address it claims, if it is one.
-    pub(crate) fn socket_addr(&self, default_port: u16) -> Option<SocketAddr> {
+    #[must_use]
+    pub fn socket_addr(&self, default_port: u16) -> Option<SocketAddr> {
         let port = if self.port == 0 { default_port } else { self.port };
         ip_from_bytes(self.addr).map(|ip| SocketAddr::new(ip, port))
     }

@@ -5,7 +5,11 @@
 //!   stream     label │ seal │ compress │ message                      stream.rs
 //!   message    type byte │ msgpack map                                message.rs, msgpack.rs
 //! ```
+//!
+//! [`Decoder`] takes datagrams apart without allocating; [`Message`] borrows from them. [`Frame`](crate::Frame) finds
+//! the end of a message in a stream.
 
+mod decoder;
 pub(crate) mod lzw;
 pub(crate) mod message;
 mod msgpack;
@@ -14,7 +18,11 @@ pub(crate) mod stream;
 #[cfg(test)]
 mod vectors;
 
+pub use self::decoder::{Decoder, MAX_DEPTH, MAX_UNPACKED, Messages};
+pub use self::message::{Ack, Alive, Claim, IndirectPing, Message, Ping, Source};
 pub use self::msgpack::{Reader, Token};
+pub use self::packet::{Envelope, compound};
+pub use self::stream::{NodeState, PushPull, StreamMessage};
 
 pub(crate) use self::msgpack::Writer;
 
@@ -43,6 +51,15 @@ pub enum WireError {
     /// A message type that is not known here.
     #[error("unknown message type {0}")]
     Unknown(u8),
+}
+
+/// Unpacks LZW as in a compress message (type 9), at most `limit` bytes.
+///
+/// # Errors
+///
+/// [`WireError::Limit`] when it would be more; others when it is no LZW.
+pub fn decompress(packed: &[u8], limit: usize) -> Result<Vec<u8>, WireError> {
+    lzw::decompress(packed, limit, &mut lzw::Table::default())
 }
 
 /// First byte of each message.

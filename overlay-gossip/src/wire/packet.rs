@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use rand::RngCore;
 
-use super::{Reader, Writer};
-use super::{WireError, lzw, tag};
+use super::{WireError, Writer, lzw, tag};
+use crate::Key;
 use crate::key::{self, Keyring};
 
-/// How the cluster wraps its bytes.
+/// How a cluster wraps its bytes: label, keys, compression. By default, not at all.
 #[derive(Debug)]
-pub(crate) struct Envelope {
+pub struct Envelope {
     pub(crate) keyring: Keyring,
     pub(crate) label: Vec<u8>,
     pub(crate) verify_incoming: bool,
@@ -17,7 +17,28 @@ pub(crate) struct Envelope {
     pub(crate) compress: bool,
 }
 
+impl Default for Envelope {
+    fn default() -> Self {
+        Self::new(&[], "")
+    }
+}
+
 impl Envelope {
+    /// With keys (the first seals, all open, and plain text is refused; none: all is plain) and a label (empty:
+    /// none; at most 255 bytes, cut off there).
+    #[must_use]
+    pub fn new(keys: &[Key], label: &str) -> Self {
+        let mut label = label.as_bytes().to_vec();
+        label.truncate(255);
+        Self {
+            keyring: Keyring::new(keys),
+            label,
+            verify_incoming: true,
+            verify_outgoing: true,
+            compress: false,
+        }
+    }
+
     /// How many bytes the outer layers may add to a message.
     pub(crate) fn overhead(&self) -> usize {
         let label = if self.label.is_empty() { 0 } else { self.label.len() + 2 };
@@ -49,35 +70,32 @@ impl Envelope {
         labelled.into()
     }
 
-    /// Takes a datagram apart into its messages, at most [`MAX_DEPTH`] layers deep and [`MAX_UNPACKED`] bytes in all.
-    pub(crate) fn unwrap(&self, payload: &[u8]) -> Result<Vec<Bytes>, WireError> {
-        let body = peel_label(payload, &self.label)?;
-        let plain = self.open(body, &self.label)?;
-        let mut plain = plain.map_or_else(|| Bytes::copy_from_slice(body), Bytes::from);
-        if let [tag::CRC, a, b, c, d, rest @ ..] = &*plain {
-            if crc32fast::hash(rest) != u32::from_be_bytes([*a, *b, *c, *d]) {
-                return Err(WireError::Checksum);
-            }
-            plain = plain.slice(CRC_LEN..);
-        }
-        unfold(plain)
+    /// Opens a sealed body; `header` is what was in clear before it (the label; in streams, the five bytes of the
+    /// frame and the label).
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Sealed`] when no key opens it.
+    pub fn open(&self, body: &[u8], header: &[u8]) -> Result<Vec<u8>, WireError> {
+        self.keyring.open(body, header)
     }
 
-    /// Opens a sealed body; `None` if it is plain and may be.
-    pub(crate) fn open(&self, body: &[u8], aad: &[u8]) -> Result<Option<Vec<u8>>, WireError> {
+    /// Opens a sealed body into a buffer; `false` if it is plain and may be.
+    pub(super) fn open_into(&self, body: &[u8], opened: &mut Vec<u8>) -> Result<bool, WireError> {
         if self.keyring.is_empty() {
-            return Ok(None);
+            return Ok(false);
         }
-        match self.keyring.open(body, aad) {
-            Ok(plain) => Ok(Some(plain)),
-            Err(_) if !self.verify_incoming => Ok(None),
+        match self.keyring.open_into(body, &self.label, opened) {
+            Ok(()) => Ok(true),
+            Err(_) if !self.verify_incoming => Ok(false),
             Err(error) => Err(error),
         }
     }
 }
 
 /// Packs messages into one compound; one alone stays as it is.
-pub(crate) fn compound(messages: &[Bytes]) -> Bytes {
+#[must_use]
+pub fn compound(messages: &[Bytes]) -> Bytes {
     if let [one] = messages {
         return one.clone();
     }
@@ -111,23 +129,6 @@ pub(crate) fn compressed(message: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Reads what follows the type byte of a compress message.
-pub(crate) fn decompress(body: &[u8], limit: usize) -> Result<Vec<u8>, WireError> {
-    let (mut algo, mut packed): (u64, &[u8]) = (0, &[]);
-    Reader(body).map(|key, r| {
-        match key {
-            b"Algo" => algo = r.uint()?,
-            b"Buf" => packed = r.raw()?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    })?;
-    if algo != 0 {
-        return Err(WireError::Malformed);
-    }
-    lzw::decompress(packed, limit)
-}
-
 pub(crate) fn label_header(label: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(label.len() + 2);
     if let Ok(len @ 1..) = u8::try_from(label.len()) {
@@ -151,59 +152,4 @@ pub(crate) fn peel_label<'a>(payload: &'a [u8], label: &[u8]) -> Result<&'a [u8]
     if found == label { Ok(body) } else { Err(WireError::Label) }
 }
 
-/// Unfolds compounds and compressed messages in order, with a stack of our own.
-fn unfold(plain: Bytes) -> Result<Vec<Bytes>, WireError> {
-    let mut leaves = Vec::new();
-    let mut budget = MAX_UNPACKED;
-    let mut stack = vec![(plain, 0usize)];
-    while let Some((bytes, depth)) = stack.pop() {
-        let Some((&kind, body)) = bytes.split_first() else { continue };
-        match kind {
-            tag::COMPOUND | tag::COMPRESS if depth >= MAX_DEPTH => return Err(WireError::Limit),
-            tag::COMPOUND => {
-                let start = stack.len();
-                for part in parts(body)? {
-                    let range = part.start + 1..part.end + 1;
-                    stack.push((bytes.slice(range), depth + 1));
-                }
-                if let Some(new) = stack.get_mut(start..) {
-                    new.reverse();
-                }
-            }
-            tag::COMPRESS => {
-                let inner = decompress(body, budget)?;
-                budget -= inner.len();
-                stack.push((inner.into(), depth + 1));
-            }
-            _ => leaves.push(bytes),
-        }
-    }
-    Ok(leaves)
-}
-
-/// Where the parts of a compound lie; a cut tail is dropped.
-fn parts(body: &[u8]) -> Result<Vec<std::ops::Range<usize>>, WireError> {
-    let (&count, rest) = body.split_first().ok_or(WireError::Truncated)?;
-    let table = usize::from(count) * 2;
-    let lens = rest.get(..table).ok_or(WireError::Truncated)?;
-    let mut at = 1 + table;
-    let mut found = Vec::with_capacity(usize::from(count));
-    for len in lens.chunks_exact(2) {
-        let &[high, low] = len else { break };
-        let end = at + usize::from(u16::from_be_bytes([high, low]));
-        if end > body.len() {
-            break;
-        }
-        found.push(at..end);
-        at = end;
-    }
-    Ok(found)
-}
-
 const CRC_LEN: usize = 5;
-
-/// How deep compounds and compressed messages may nest.
-pub(crate) const MAX_DEPTH: usize = 4;
-
-/// How many bytes one datagram may unpack to.
-pub(crate) const MAX_UNPACKED: usize = 128 << 10;

@@ -5,8 +5,7 @@ use rand::RngCore;
 
 use super::message::Message;
 use super::packet::{self, Envelope};
-use super::{Reader, Writer};
-use super::{WireError, tag};
+use super::{Reader, WireError, Writer, decoder, lzw, tag};
 use crate::{MemberState, Vsn};
 
 /// Finds the end of a message in the bytes of a TCP stream, without keys. One per stream and direction.
@@ -114,31 +113,43 @@ impl Frame {
 
 /// What a stream carries.
 #[derive(Debug)]
-pub(crate) enum StreamMessage<'a> {
+pub enum StreamMessage<'a> {
+    /// All that a node knows.
     PushPull(PushPull<'a>),
     /// A ping, an ack or an error.
     Message(Message<'a>),
+    /// What users of the membership send.
     User(&'a [u8]),
 }
 
 /// All that a node knows, for another one.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct PushPull<'a> {
-    pub(crate) join: bool,
-    pub(crate) nodes: Vec<NodeState<'a>>,
-    pub(crate) user: &'a [u8],
+pub struct PushPull<'a> {
+    /// The sender wants to be let in.
+    pub join: bool,
+    /// The members.
+    pub nodes: Vec<NodeState<'a>>,
+    /// What users of the membership add.
+    pub user: &'a [u8],
 }
 
 /// One member in a [`PushPull`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NodeState<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) addr: &'a [u8],
-    pub(crate) port: u16,
-    pub(crate) meta: Option<&'a [u8]>,
-    pub(crate) incarnation: u32,
-    pub(crate) state: MemberState,
-    pub(crate) vsn: Option<Vsn>,
+pub struct NodeState<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its address, 4 or 16 bytes.
+    pub addr: &'a [u8],
+    /// Its port.
+    pub port: u16,
+    /// What it says about itself.
+    pub meta: Option<&'a [u8]>,
+    /// Its incarnation.
+    pub incarnation: u32,
+    /// What the sender believes about it.
+    pub state: MemberState,
+    /// The versions it speaks.
+    pub vsn: Option<Vsn>,
 }
 
 impl Envelope {
@@ -164,12 +175,11 @@ impl Envelope {
     }
 
     /// Takes off the layers of a whole stream message; the first one of a stream has the label.
-    pub(crate) fn unwrap_stream(
-        &self,
-        bytes: &[u8],
-        first: bool,
-        limit: usize,
-    ) -> Result<Vec<u8>, WireError> {
+    ///
+    /// # Errors
+    ///
+    /// [`WireError`] when a layer is wrong, or the message would be longer than `limit`.
+    pub fn unwrap_stream(&self, bytes: &[u8], first: bool, limit: usize) -> Result<Vec<u8>, WireError> {
         let body = if first || bytes.first() == Some(&tag::LABEL) {
             packet::peel_label(bytes, &self.label)?
         } else {
@@ -188,14 +198,19 @@ impl Envelope {
             _ => body.to_vec(),
         };
         if let Some((&tag::COMPRESS, packed)) = plain.split_first() {
-            plain = packet::decompress(packed, limit)?;
+            plain = lzw::decompress(decoder::packed(packed)?, limit, &mut lzw::Table::default())?;
         }
         Ok(plain)
     }
 }
 
 impl<'a> StreamMessage<'a> {
-    pub(crate) fn parse(plain: &'a [u8], max_nodes: usize) -> Result<Self, WireError> {
+    /// Reads a message without its layers, with at most `max_nodes` members in it.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError`] when it is none.
+    pub fn parse(plain: &'a [u8], max_nodes: usize) -> Result<Self, WireError> {
         let (&kind, body) = plain.split_first().ok_or(WireError::Truncated)?;
         let mut reader = Reader(body);
         match kind {
@@ -225,7 +240,9 @@ impl<'a> PushPull<'a> {
         Ok(Self { join: header.join, nodes, user })
     }
 
-    pub(crate) fn to_vec(&self) -> Vec<u8> {
+    /// The message as bytes, without layers.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
         let mut out = vec![tag::PUSH_PULL];
         let mut w = Writer(&mut out);
         w.map(3);

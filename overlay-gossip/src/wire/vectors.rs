@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use super::message::Message;
 use super::packet::{self, Envelope};
 use super::stream::StreamMessage;
-use super::{lzw, tag};
+use super::{Decoder, decoder, decompress, lzw, tag};
 use crate::Key;
 use crate::key::Keyring;
 
@@ -24,14 +24,17 @@ fn plain_datagrams_are_written_again_byte_for_byte() {
             [tag::CRC, _, _, _, _, rest @ ..] => (true, rest),
             all => (false, all),
         };
-        let leaves = envelope(&[]).unwrap(&payload).unwrap();
+        let mut decoder = Decoder::default();
+        let envelope = Envelope::default();
+        let messages = decoder.datagram(&envelope, &payload).unwrap();
+        let leaves: Vec<Bytes> = messages.map(|m| Bytes::copy_from_slice(m.unwrap())).collect();
         let written: Vec<Bytes> =
             leaves.iter().map(|leaf| Message::parse(leaf).unwrap().to_vec().into()).collect();
         assert_eq!(written, leaves, "{file}");
         let message = packet::compound(&written);
         assert_eq!(&*message, body, "{file}");
         let mut rng = rand::rngs::StdRng::seed_from_u64(0);
-        assert_eq!(&*envelope(&[]).wrap(&message, crc, &mut rng), &*payload, "{file}");
+        assert_eq!(&*envelope.wrap(&message, crc, &mut rng), &*payload, "{file}");
         seen += 1;
     }
     assert_eq!(seen, 16);
@@ -43,7 +46,7 @@ fn plain_streams_are_written_again_byte_for_byte() {
         if !file.contains("stream") || file.contains("enc") {
             continue;
         }
-        let mut envelope = envelope(&[]);
+        let mut envelope = Envelope::default();
         if file.contains("label") {
             envelope.label = b"blue".to_vec();
         }
@@ -79,9 +82,9 @@ fn compressed_bodies_are_compressed_again_byte_for_byte() {
             continue;
         }
         let body = payload.strip_prefix(&[tag::CRC]).map_or(&*payload, |rest| &rest[4..]);
-        let plain = packet::decompress(&body[1..], 1 << 20).unwrap();
+        let plain = decompress(decoder::packed(&body[1..]).unwrap(), 1 << 20).unwrap();
         assert_eq!(packet::compressed(&plain).unwrap(), body, "{file}");
-        assert!(lzw::decompress(&lzw::compress(&plain).unwrap(), plain.len() - 1).is_err());
+        assert!(decompress(&lzw::compress(&plain).unwrap(), plain.len() - 1).is_err());
     }
 }
 
@@ -90,16 +93,6 @@ fn modern_msgpack_and_unknown_keys_are_read() {
     let modern = b"\x00\x83\xd9\x04Node\xc4\x02n1\xa3New\x92\x01\x81\xa1x\xcb\x00\x00\x00\x00\x00\x00\x00\x00\xa5SeqNo\xd1\x01\x00";
     let Message::Ping(ping) = Message::parse(modern).unwrap() else { panic!() };
     assert_eq!((ping.node, ping.seq), ("n1", 256));
-}
-
-fn envelope(keys: &[Key]) -> Envelope {
-    Envelope {
-        keyring: Keyring::new(keys),
-        label: Vec::new(),
-        verify_incoming: true,
-        verify_outgoing: true,
-        compress: false,
-    }
 }
 
 fn vectors() -> Vec<(String, Vec<u8>)> {
