@@ -1,4 +1,4 @@
-use std::{fmt, net::Ipv4Addr, str::FromStr};
+use core::{fmt, net::Ipv4Addr, str::FromStr};
 
 /// An Ethernet address ([IEEE 802]).
 ///
@@ -67,7 +67,8 @@ impl MacAddr {
     /// Whether one station can own this address: neither a group nor all zeroes.
     #[must_use]
     pub const fn is_unicast(self) -> bool {
-        !self.is_multicast() && !matches!(self, Self::ZERO)
+        let [a, b, c, d, e, f] = self.0;
+        a & 1 == 0 && u64::from_be_bytes([0, 0, a, b, c, d, e, f]) != 0
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{fmt, num::ParseIntError, str::FromStr};
+use core::{fmt, num::ParseIntError, str::FromStr};
 
 /// A 24-bit VXLAN network identifier ([RFC 7348 §5]).
 ///

@@ -138,7 +138,9 @@ impl<'a> Ipv4Packet<'a> {
         else {
             return Err(Ipv4Error::Truncated { want: total_len, len: bytes.len() });
         };
-        if !Checksum::new().add_bytes(whole_header).is_intact() {
+        let options = whole_header.get(Ipv4Header::LEN..).unwrap_or_default();
+        let sum = Checksum::new().add_bytes(header);
+        if !(if options.is_empty() { sum } else { sum.add_bytes(options) }).is_intact() {
             return Err(Ipv4Error::Checksum);
         }
         let fragment = u16::from_be_bytes([f0, f1]);
@@ -154,7 +156,7 @@ impl<'a> Ipv4Packet<'a> {
             source: Ipv4Addr::new(sa, sb, sc, sd),
             destination: Ipv4Addr::new(da, db, dc, dd),
         };
-        Ok(Self { header, options: whole_header.get(Ipv4Header::LEN..).unwrap_or_default(), payload })
+        Ok(Self { header, options, payload })
     }
 }
 

@@ -1,7 +1,7 @@
 use super::{
     Checksum, EtherType, EthernetError, EthernetFrame, EthernetHeader, Ipv4Error, Ipv4Header, Ipv4Packet,
-    Ipv6Error, Ipv6Header, Ipv6Packet, TcpError, TcpSegment, UdpError, UdpHeader, VlanError, VlanFrame,
-    VlanHeader, protocol,
+    Ipv6Error, Ipv6Header, Ipv6Packet, TcpError, TcpHeader, TcpSegment, UdpError, UdpHeader, VlanError,
+    VlanFrame, VlanHeader, protocol,
 };
 
 /// Where the headers of an Ethernet frame with an IP packet lie, everything that they promise checked but the sums of
@@ -156,89 +156,93 @@ impl Layout {
     #[inline]
     fn of_ipv4(network: usize, bytes: &[u8]) -> Result<Self, LayoutError> {
         let packet = Ipv4Packet::parse(bytes)?;
-        let transport = network + Ipv4Header::LEN + packet.options.len();
-        let layout = Self {
+        let (protocol, transport) =
+            (packet.header.protocol, network + Ipv4Header::LEN + packet.options.len());
+        let part = part(packet.header.fragment_offset, packet.header.more_fragments);
+        Ok(Self {
             network,
             transport,
-            payload: transport,
+            payload: transport + transport_len(protocol, part, packet.payload)?,
             end: transport + packet.payload.len(),
             version: IpVersion::V4,
-            protocol: packet.header.protocol,
-            part: part(packet.header.fragment_offset, packet.header.more_fragments),
-        };
-        layout.with_transport(packet.payload)
+            protocol,
+            part,
+        })
     }
 
     #[inline]
     fn of_ipv6(network: usize, bytes: &[u8]) -> Result<Self, LayoutError> {
         let packet = Ipv6Packet::parse(bytes)?;
+        let protocol = packet.header.next_header;
+        if let HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION = protocol {
+            return Self::of_extended(network, protocol, packet.payload);
+        }
         let transport = network + Ipv6Header::LEN;
-        let layout = Self {
+        Ok(Self {
             network,
             transport,
-            payload: transport,
+            payload: transport + transport_len(protocol, Part::Whole, packet.payload)?,
             end: transport + packet.payload.len(),
             version: IpVersion::V6,
-            protocol: packet.header.next_header,
+            protocol,
             part: Part::Whole,
-        };
-        match packet.header.next_header {
-            HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION => layout.with_extensions(packet.payload),
-            _ => layout.with_transport(packet.payload),
-        }
-    }
-
-    #[inline]
-    fn with_transport(mut self, bytes: &[u8]) -> Result<Self, LayoutError> {
-        match (self.protocol, self.part) {
-            (protocol::TCP, Part::Whole | Part::First) => {
-                self.payload = self.end - TcpSegment::parse(bytes)?.payload.len();
-            }
-            (protocol::UDP, Part::Whole | Part::First) => {
-                let [_, _, _, _, a, b, _, _, ..] = *bytes else {
-                    return Err(UdpError::Truncated { want: UdpHeader::LEN, len: bytes.len() }.into());
-                };
-                let (len, want) = (u16::from_be_bytes([a, b]), usize::from(u16::from_be_bytes([a, b])));
-                if want < UdpHeader::LEN {
-                    return Err(UdpError::Length { len }.into());
-                }
-                if want > bytes.len() && self.part == Part::Whole {
-                    return Err(UdpError::Truncated { want, len: bytes.len() }.into());
-                }
-                self.payload = self.transport + UdpHeader::LEN;
-            }
-            _ => {}
-        }
-        Ok(self)
+        })
     }
 
     /// Walks over the extension headers ([RFC 8200 §4](https://www.rfc-editor.org/rfc/rfc8200#section-4)).
     #[cold]
-    fn with_extensions(mut self, bytes: &[u8]) -> Result<Self, LayoutError> {
-        let mut rest = bytes;
-        for _ in 0..MAX_EXTENSIONS {
-            let next_header = self.protocol;
-            let damaged = LayoutError::Extension { next_header, len: rest.len() };
-            let len = match (next_header, rest) {
+    fn of_extended(network: usize, mut protocol: u8, bytes: &[u8]) -> Result<Self, LayoutError> {
+        let (mut rest, mut part) = (bytes, Part::Whole);
+        for _ in 0..=MAX_EXTENSIONS {
+            let damaged = LayoutError::Extension { next_header: protocol, len: rest.len() };
+            let len = match (protocol, rest) {
+                _ if part == Part::Later => None,
                 (FRAGMENT, [_, _, a, b, ..]) => {
                     let word = u16::from_be_bytes([*a, *b]);
-                    self.part = part(word >> 3, word & 1 != 0);
-                    8
+                    part = self::part(word >> 3, word & 1 != 0);
+                    Some(8)
                 }
-                (HOP_BY_HOP | ROUTING | DESTINATION, [_, len, ..]) => (usize::from(*len) + 1) * 8,
+                (HOP_BY_HOP | ROUTING | DESTINATION, [_, len, ..]) => Some((usize::from(*len) + 1) * 8),
                 (HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION, _) => return Err(damaged),
-                _ => return self.with_transport(rest),
+                _ => None,
+            };
+            let Some(len) = len else {
+                let end = network + Ipv6Header::LEN + bytes.len();
+                let transport = end - rest.len();
+                let payload = transport + transport_len(protocol, part, rest)?;
+                return Ok(Self { network, transport, payload, end, version: IpVersion::V6, protocol, part });
             };
             let Some((extension, behind)) = rest.split_at_checked(len) else { return Err(damaged) };
-            self.protocol = extension.first().copied().unwrap_or_default();
-            self.transport += len;
-            self.payload = self.transport;
+            protocol = extension.first().copied().unwrap_or_default();
             rest = behind;
-            if self.part == Part::Later {
-                return Ok(self);
-            }
         }
-        Err(LayoutError::Extension { next_header: self.protocol, len: rest.len() })
+        Err(LayoutError::Extension { next_header: protocol, len: rest.len() })
+    }
+}
+
+/// Bytes of the header of TCP or UDP; zero of anything else.
+#[inline]
+fn transport_len(protocol: u8, part: Part, bytes: &[u8]) -> Result<usize, LayoutError> {
+    match (protocol, part) {
+        (protocol::TCP, Part::Whole | Part::First) => {
+            let segment = TcpSegment::parse(bytes)?;
+            Ok(TcpHeader::LEN + usize::from(segment.header.options_len))
+        }
+        (protocol::UDP, Part::Whole | Part::First) => {
+            let [_, _, _, _, a, b, _, _, ..] = *bytes else {
+                return Err(UdpError::Truncated { want: UdpHeader::LEN, len: bytes.len() }.into());
+            };
+            let len = u16::from_be_bytes([a, b]);
+            let want = usize::from(len);
+            if want < UdpHeader::LEN {
+                return Err(UdpError::Length { len }.into());
+            }
+            if want > bytes.len() && matches!(part, Part::Whole) {
+                return Err(UdpError::Truncated { want, len: bytes.len() }.into());
+            }
+            Ok(UdpHeader::LEN)
+        }
+        _ => Ok(0),
     }
 }
 
