@@ -68,6 +68,21 @@ pub struct Config {
     pub refused_timeout: Duration,
     /// How many members must have been refused (fewer in a cluster that has fewer). 3.
     pub refused_reports: usize,
+    /// How many members must have asked a suspect themselves, by UDP and TCP and in vain, to leave it only
+    /// [`witnessed_timeout`](Self::witnessed_timeout) to object (fewer in a cluster that has fewer). 5.
+    pub witnesses: usize,
+    /// See [`witnesses`](Self::witnesses). 2 probe intervals. Zero: such evidence is not used, as memberlist.
+    pub witnessed_timeout: Duration,
+    /// Accuse nobody while this node hears from nobody, up to the longest time of a suspicion: the problem is its own.
+    /// On; memberlist is not so modest.
+    pub self_doubt: bool,
+    /// Compare views of the cluster with each ping, and repair what differs. On; HashiCorp's members take no part.
+    pub repair: bool,
+    /// How many members to keep a TCP connection to, so that the end of a process is seen at once. 3; 0: none, as
+    /// memberlist.
+    pub watch: usize,
+    /// How many members a node that joins compares its view with, soon after the first one answered. 2; memberlist: 0.
+    pub join_more: usize,
     /// Worst health score plus one; the score multiplies the probe interval. 8, as memberlist.
     pub awareness_max: u32,
 
@@ -152,6 +167,7 @@ impl Config {
                 reconnect_interval: ms(10_000),
                 tcp_timeout: ms(30_000),
                 refused_timeout: ms(2000),
+                witnessed_timeout: ms(10_000),
                 leave_timeout: ms(3000),
                 table_sync_interval: ms(5000),
                 ..lan
@@ -179,10 +195,27 @@ impl Config {
                 push_pull_interval: ms(15_000),
                 reconnect_interval: ms(2000),
                 tcp_timeout: ms(5000),
+                witnessed_timeout: ms(1000),
                 leave_timeout: ms(600),
                 table_sync_interval: ms(1000),
                 ..lan
             },
+        }
+    }
+
+    /// Turns off all that memberlist does not do, to measure what it is worth.
+    #[must_use]
+    pub fn without_improvements(self) -> Self {
+        Self {
+            verifiers: 0,
+            refused_timeout: Duration::ZERO,
+            witnessed_timeout: Duration::ZERO,
+            self_doubt: false,
+            repair: false,
+            watch: 0,
+            join_more: 0,
+            reconnect_interval: Duration::ZERO,
+            ..self
         }
     }
 
@@ -209,6 +242,12 @@ impl Config {
             verifiers: 6,
             refused_timeout: Duration::from_millis(500),
             refused_reports: 3,
+            witnesses: 5,
+            witnessed_timeout: Duration::from_secs(2),
+            self_doubt: true,
+            repair: true,
+            watch: 3,
+            join_more: 2,
             awareness_max: 8,
             gossip_interval: Duration::from_millis(200),
             gossip_nodes: 3,

@@ -118,7 +118,16 @@ pub enum Event {
         /// Where.
         addr: SocketAddr,
     },
-    /// A member changed its metadata or address.
+    /// A member has another address than before. If it was away in between, [`MemberUp`](Self::MemberUp) follows.
+    AddrChanged {
+        /// Who.
+        name: NodeName,
+        /// Where it was.
+        was: SocketAddr,
+        /// Where it is.
+        addr: SocketAddr,
+    },
+    /// A member changed its metadata or versions.
     MemberUpdated {
         /// Who.
         name: NodeName,
@@ -204,8 +213,10 @@ pub enum Event {
 pub enum Evidence {
     /// It did not object to the suspicion in time.
     Silence {
-        /// How many members suspected it.
+        /// How many members suspected it, as far as they were counted.
         suspected_by: usize,
+        /// How many members of this crate's kind asked it by UDP and TCP, in vain.
+        asked_by: usize,
     },
     /// Its host refused connections.
     Refused {

@@ -26,6 +26,8 @@ pub struct Stats {
     pub probes_failed: u64,
     /// Times that this node had to object to being called dead.
     pub refutations: u64,
+    /// Times that this node compared its view of the cluster with another node's in detail.
+    pub repairs: u64,
     /// TCP exchanges started.
     pub dials: u64,
     /// TCP exchanges that failed.

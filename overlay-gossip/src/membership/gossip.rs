@@ -12,7 +12,8 @@ impl Membership {
         }
         self.next_gossip = now + self.config.gossip_interval;
         let (to_the_dead, count) = (self.config.gossip_to_the_dead, self.config.gossip_nodes);
-        let targets = self.members.pick(&mut self.rng, count, |k| k.hears_gossip(now, to_the_dead));
+        let tick = self.members.tick(now);
+        let targets = self.members.pick(&mut self.rng, count, |k| k.hears_gossip(tick, to_the_dead));
         let room = self.config.packet_size.saturating_sub(self.envelope.overhead() + 2);
         for name in targets {
             let messages = self.take_gossip(room);

@@ -1,35 +1,49 @@
 //! Who is right when two nodes disagree: the higher incarnation, and a member about itself.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::broadcast::News;
 use super::suspicion::Suspicion;
 use super::{Leaving, MAX_META, Membership};
-use crate::wire::message::{Alive, Claim, IpBytes, Message};
+use crate::wire::message::{Alive, Claim};
 use crate::{Event, Evidence, Member, MemberState, NodeName};
 
 impl Membership {
     /// "It is alive."
     pub(super) fn on_alive(&mut self, now: Instant, alive: &Alive<'_>) {
         let claimed = alive.socket_addr(self.config.advertise.port());
-        let (Some(addr), Some(vsn), Ok(name)) = (claimed, alive.vsn, NodeName::new(alive.node)) else {
+        let (Some(addr), Some(vsn)) = (claimed, alive.vsn) else {
             self.stats.ignored += 1;
             return;
         };
-        let meta = Bytes::copy_from_slice(alive.meta.unwrap_or_default());
-        if !vsn.is_sane() || meta.len() > MAX_META {
+        let known = self.members.get(alive.node);
+        if known.is_some_and(|k| k.member.addr == addr && is_old_news(&k.member, alive.incarnation)) {
+            if alive.node == self.config.name.as_str() {
+                self.on_alive_me(now, alive, addr);
+            }
+            return;
+        }
+        let meta = alive.meta.unwrap_or_default();
+        let name = match known {
+            Some(known) => Ok(known.member.name.clone()),
+            None => NodeName::new(alive.node),
+        };
+        let (Ok(name), true) = (name, vsn.is_sane() && meta.len() <= MAX_META) else {
             self.stats.ignored += 1;
+            return;
+        };
+        if name == self.config.name {
+            self.on_alive_me(now, alive, addr);
             return;
         }
         let incarnation = alive.incarnation;
+        let meta = Bytes::copy_from_slice(meta);
         let claim = Member { name, addr, state: MemberState::Alive, incarnation, meta, vsn };
-        if claim.name == self.config.name {
-            self.on_alive_me(now, &claim);
-            return;
-        }
-        let Some(known) = self.members.get(claim.name.as_str()) else {
+        let Some(known) = known else {
             if self.members.len() < self.config.max_members {
                 self.accept_alive(now, claim, None);
             } else {
@@ -37,69 +51,56 @@ impl Membership {
             }
             return;
         };
-        let old = known.member.clone();
+        let old = Arc::clone(&known.member);
         if old.addr != addr {
-            let dead_for = now.saturating_duration_since(known.changed_at);
+            let dead_for = self.members.tick(now).since(known.changed());
             let free = old.state == MemberState::Left
                 || (old.state == MemberState::Dead && dead_for >= self.config.dead_reclaim);
             if free {
                 self.accept_alive(now, claim, Some(old));
             } else if incarnation >= old.incarnation {
-                let event = Event::NameConflict { name: old.name, known: old.addr, claimed: addr };
-                self.event(event);
+                let (name, known) = (old.name.clone(), old.addr);
+                self.event(Event::NameConflict { name, known, claimed: addr });
+                // Perhaps it has moved: then nobody answers where it was.
+                self.check_on(now, &old.name);
             }
             return;
         }
-        // An incarnation cannot grow beyond its type: there, the member's own word wins.
-        let last_word = incarnation == u32::MAX
-            && old.incarnation == u32::MAX
-            && matches!(old.state, MemberState::Suspect | MemberState::Dead);
-        if incarnation > old.incarnation || last_word {
-            self.accept_alive(now, claim, Some(old));
-        }
+        self.accept_alive(now, claim, Some(old));
     }
 
     /// "It is suspect."
     pub(super) fn on_suspect(&mut self, now: Instant, claim: &Claim<'_>) {
-        let (Some(known), Ok(from)) = (self.members.get(claim.node), NodeName::new(claim.from)) else {
-            return;
-        };
-        let member = known.member.clone();
-        if claim.incarnation < member.incarnation || !member.state.is_up() {
+        let Some(known) = self.members.get(claim.node) else { return };
+        if claim.incarnation < known.member.incarnation || !known.member.state.is_up() {
             return;
         }
+        let member = Arc::clone(&known.member);
+        let Some(from) = self.name_of(claim.from) else { return };
         if member.name == self.config.name {
             if self.leaving == Leaving::No {
                 self.refute(now, claim.incarnation, &from);
             }
             return;
         }
-        let enough = self.enough_refusals();
-        let refused_timeout = if claim.refused { self.config.refused_timeout } else { Duration::ZERO };
-        let message: Bytes = Message::Suspect(*claim).to_vec().into();
-        if member.state == MemberState::Suspect {
-            let Some(suspicion) = self.members.get_mut(claim.node).and_then(|k| k.suspicion.as_mut()) else {
-                return;
-            };
+        let proof = self.proof();
+        let Claim { incarnation, refused, probed, .. } = *claim;
+        let news = News::Suspect { incarnation, by: from.clone(), refused, probed };
+        let name = member.name.clone();
+        if let Some(suspicion) = self.members.suspicion_mut(claim.node) {
             let old = suspicion.deadline();
-            let refused = suspicion.refuse(&from, enough, refused_timeout);
-            let confirmed = suspicion.confirm(&from);
-            if refused || confirmed {
-                self.schedule_suspicion(&member.name, Some(old));
-                self.broadcasts.add(&member.name, &from, message);
+            if suspicion.support(now, &from, (refused, probed), &proof) {
+                self.schedule_suspicion(&name, Some(old));
+                self.broadcasts.add(&name, &from, news);
             }
             return;
         }
         let mut suspicion = Suspicion::new(now, from.clone(), self.members.up(), &self.config);
-        suspicion.refuse(&from, enough, refused_timeout);
-        let name = member.name.clone();
-        let suspect = Member { state: MemberState::Suspect, incarnation: claim.incarnation, ..member };
-        self.update_member(now, suspect);
-        if let Some(known) = self.members.get_mut(claim.node) {
-            known.suspicion = Some(suspicion);
-        }
+        suspicion.support(now, &from, (refused, probed), &proof);
+        self.update_member(now, Member { state: MemberState::Suspect, incarnation, ..Member::clone(&member) });
+        self.members.set_suspicion(&name, Some(suspicion));
         self.schedule_suspicion(&name, None);
-        self.broadcasts.add(&name, &from, message);
+        self.broadcasts.add(&name, &from, news);
         let mine = from == self.config.name;
         self.event(Event::MemberSuspect { name: name.clone(), by: from });
         if !mine {
@@ -109,7 +110,12 @@ impl Membership {
 
     /// "It is dead", or, said by itself, "I leave".
     pub(super) fn on_dead(&mut self, now: Instant, claim: &Claim<'_>) {
-        let Ok(by) = NodeName::new(claim.from) else { return };
+        // Most of it is old news; names are made only for what is not.
+        let known = self.members.get(claim.node);
+        if known.is_none_or(|k| claim.incarnation < k.member.incarnation || k.member.state == MemberState::Left) {
+            return;
+        }
+        let Some(by) = self.name_of(claim.from) else { return };
         self.declare_dead(now, claim, Evidence::Hearsay { by });
     }
 
@@ -120,50 +126,52 @@ impl Membership {
                 return;
             }
             if self.overslept(now, at) {
-                self.grant_respite(now, &name);
+                let respite = self.config.probe_interval * 2;
+                self.grant_respite(&name, now + respite);
                 continue;
             }
+            let proof = self.proof();
+            let Some(suspicion) = self.members.suspicion(name.as_str()) else {
+                self.suspicions.pop_first();
+                continue;
+            };
+            // Who hears from nobody is in no position to judge.
+            if now < suspicion.latest() && !self.hears_well(now) {
+                let later = suspicion.latest().min(now + self.config.probe_interval / 2);
+                self.grant_respite(&name, later);
+                continue;
+            }
+            let evidence = suspicion.evidence(&proof);
             self.suspicions.pop_first();
-            let Some(known) = self.members.get(name.as_str()) else { continue };
-            let Some(suspicion) = &known.suspicion else { continue };
-            let enough = self.enough_refusals();
-            let evidence = if suspicion.refusals() >= enough {
-                Evidence::Refused { reports: suspicion.refusals() }
-            } else {
-                Evidence::Silence { suspected_by: suspicion.suspected_by() }
-            };
+            let incarnation = self.members.get(name.as_str()).map_or(0, |k| k.member.incarnation);
             let me = self.config.name.clone();
-            let claim = Claim {
-                incarnation: known.member.incarnation,
-                node: name.as_str(),
-                from: me.as_str(),
-                refused: false,
-            };
-            self.declare_dead(now, &claim, evidence);
+            let (node, from) = (name.as_str(), me.as_str());
+            self.declare_dead(now, &Claim { incarnation, node, from, ..Claim::default() }, evidence);
         }
     }
 
     /// Starts or supports a suspicion in this node's own name, because a connection was refused.
     pub(super) fn suspect_refused(&mut self, now: Instant, name: &NodeName) {
-        self.suspect(now, name, true);
+        self.suspect(now, name, (true, false));
     }
 
-    /// Starts or supports a suspicion in this node's own name.
-    pub(super) fn suspect(&mut self, now: Instant, name: &NodeName, refused: bool) {
+    /// Starts or supports a suspicion in this node's own name, because the member was `(refused, probed)`.
+    pub(super) fn suspect(&mut self, now: Instant, name: &NodeName, (refused, probed): (bool, bool)) {
         let Some(known) = self.members.get(name.as_str()) else { return };
         if *name == self.config.name {
             return;
         }
         let me = self.config.name.clone();
         let incarnation = known.member.incarnation;
-        self.on_suspect(now, &Claim { incarnation, node: name.as_str(), from: me.as_str(), refused });
+        let claim = Claim { incarnation, node: name.as_str(), from: me.as_str(), refused, probed };
+        self.on_suspect(now, &claim);
     }
 
     /// Queues this node's own claim to be alive.
     pub(super) fn announce(&mut self) {
         let me = self.config.name.clone();
-        if let Some(message) = self.alive_message(&me) {
-            self.broadcasts.replace(&me, message);
+        if let Some(known) = self.members.get(me.as_str()) {
+            self.broadcasts.replace(&me, News::Alive(Arc::clone(&known.member)));
         }
     }
 
@@ -172,7 +180,7 @@ impl Membership {
         let Some(me) = self.members.get(self.config.name.as_str()) else { return };
         let incarnation = me.member.incarnation.saturating_add(1);
         let meta = self.config.meta.clone();
-        let me = Member { incarnation, meta, ..me.member.clone() };
+        let me = Member { incarnation, meta, ..Member::clone(&me.member) };
         self.update_member(now, me);
         self.announce();
     }
@@ -181,7 +189,7 @@ impl Membership {
     pub(super) fn rejoin(&mut self, now: Instant) {
         let Some(me) = self.members.get(self.config.name.as_str()) else { return };
         let incarnation = me.member.incarnation.saturating_add(1);
-        let me = Member { incarnation, state: MemberState::Alive, ..me.member.clone() };
+        let me = Member { incarnation, state: MemberState::Alive, ..Member::clone(&me.member) };
         self.update_member(now, me);
         self.announce();
         self.tables.renew(now);
@@ -191,24 +199,9 @@ impl Membership {
     pub(super) fn say_goodbye(&mut self, now: Instant) {
         let me = self.config.name.clone();
         let incarnation = self.members.get(me.as_str()).map_or(0, |k| k.member.incarnation);
-        let claim = Claim { incarnation, node: me.as_str(), from: me.as_str(), refused: false };
+        let claim = Claim { incarnation, node: me.as_str(), from: me.as_str(), ..Claim::default() };
         self.declare_dead(now, &claim, Evidence::Hearsay { by: me.clone() });
         self.next_gossip = now;
-    }
-
-    /// The message that tells of a member as this node knows it.
-    pub(super) fn alive_message(&self, name: &NodeName) -> Option<Bytes> {
-        let member = &self.members.get(name.as_str())?.member;
-        let ip = IpBytes::new(member.addr.ip());
-        let message = Message::Alive(Alive {
-            incarnation: member.incarnation,
-            node: member.name.as_str(),
-            addr: ip.as_slice(),
-            port: member.addr.port(),
-            meta: Some(&member.meta),
-            vsn: Some(member.vsn),
-        });
-        Some(message.to_vec().into())
     }
 
     /// Replaces what is known about a member and tells whoever watches.
@@ -216,8 +209,15 @@ impl Membership {
         let (name, was) =
             (member.name.clone(), self.members.get(member.name.as_str()).map(|k| k.member.state));
         let is = member.state;
-        self.members.update(now, member, &mut self.rng);
+        self.members.update(now, Arc::new(member), &mut self.rng);
         self.members_changed = true;
+        if was.is_none_or(|was| was.is_up() != is.is_up()) {
+            if is.is_up() {
+                self.consider_watching(now, &name);
+            } else {
+                self.stop_watching(&name);
+            }
+        }
         if was != Some(is) {
             self.tables.owner_changed(now, &name, is, &self.members);
             if is == MemberState::Alive && was != Some(MemberState::Suspect) {
@@ -226,29 +226,31 @@ impl Membership {
         }
     }
 
-    fn on_alive_me(&mut self, now: Instant, claim: &Member) {
+    /// Somebody repeats what this node says, or said in an earlier life, or has its name.
+    fn on_alive_me(&mut self, now: Instant, alive: &Alive<'_>, addr: SocketAddr) {
         let Some(me) = self.members.get(self.config.name.as_str()) else { return };
         let me = &me.member;
-        if self.leaving != Leaving::No || claim.incarnation < me.incarnation {
+        if self.leaving != Leaving::No || alive.incarnation < me.incarnation {
             return;
         }
-        if claim.addr != me.addr {
-            let event = Event::NameConflict { name: me.name.clone(), known: me.addr, claimed: claim.addr };
+        if addr != me.addr {
+            let event = Event::NameConflict { name: me.name.clone(), known: me.addr, claimed: addr };
             self.event(event);
             return;
         }
-        if claim.incarnation == me.incarnation && claim.meta == me.meta && claim.vsn == me.vsn {
+        let same = *alive.meta.unwrap_or_default() == *me.meta && alive.vsn == Some(me.vsn);
+        if alive.incarnation == me.incarnation && same {
             return;
         }
         let by = me.name.clone();
-        self.refute(now, claim.incarnation, &by);
+        self.refute(now, alive.incarnation, &by);
     }
 
     /// Claims to be alive with an incarnation above the accusation.
     fn refute(&mut self, now: Instant, accused: u32, by: &NodeName) {
         let Some(me) = self.members.get(self.config.name.as_str()) else { return };
         let incarnation = me.member.incarnation.max(accused).saturating_add(1);
-        let me = Member { incarnation, state: MemberState::Alive, ..me.member.clone() };
+        let me = Member { incarnation, state: MemberState::Alive, ..Member::clone(&me.member) };
         self.update_member(now, me);
         self.awareness.worse(1);
         self.stats.refutations += 1;
@@ -257,13 +259,17 @@ impl Membership {
         self.event(Event::Accused { by: by.clone(), incarnation });
     }
 
-    fn accept_alive(&mut self, now: Instant, claim: Member, old: Option<Member>) {
+    fn accept_alive(&mut self, now: Instant, claim: Member, old: Option<Arc<Member>>) {
         self.drop_suspicion(&claim.name);
         let (name, addr) = (claim.name.clone(), claim.addr);
-        let same = old.as_ref().is_some_and(|o| o.addr == addr && o.meta == claim.meta && o.vsn == claim.vsn);
+        let moved = old.as_ref().map(|o| o.addr).filter(|was| *was != addr);
+        let same = old.as_ref().is_some_and(|o| o.meta == claim.meta && o.vsn == claim.vsn);
         self.update_member(now, claim);
-        if let Some(message) = self.alive_message(&name) {
-            self.broadcasts.replace(&name, message);
+        if let Some(known) = self.members.get(name.as_str()) {
+            self.broadcasts.replace(&name, News::Alive(Arc::clone(&known.member)));
+        }
+        if let Some(was) = moved {
+            self.event(Event::AddrChanged { name: name.clone(), was, addr });
         }
         match old.map(|o| o.state) {
             None | Some(MemberState::Dead | MemberState::Left) => {
@@ -280,10 +286,10 @@ impl Membership {
 
     fn declare_dead(&mut self, now: Instant, claim: &Claim<'_>, evidence: Evidence) {
         let Some(known) = self.members.get(claim.node) else { return };
-        let member = known.member.clone();
-        if claim.incarnation < member.incarnation {
+        if claim.incarnation < known.member.incarnation || known.member.state == MemberState::Left {
             return;
         }
+        let member = Arc::clone(&known.member);
         let left = claim.node == claim.from || self.means_to_leave(&member.name);
         // A goodbye that arrives after the verdict still says more than it.
         let news = match member.state {
@@ -295,25 +301,43 @@ impl Membership {
             return;
         }
         if member.name == self.config.name && self.leaving == Leaving::No {
-            if let Ok(by) = NodeName::new(claim.from) {
+            if let Some(by) = self.name_of(claim.from) {
                 self.refute(now, claim.incarnation, &by);
             }
             return;
         }
+        let Some(by) = self.name_of(claim.from) else { return };
         self.drop_suspicion(&member.name);
-        let message: Bytes = Message::Dead(Claim { refused: false, ..*claim }).to_vec().into();
-        self.broadcasts.replace(&member.name, message);
+        let incarnation = claim.incarnation;
+        self.broadcasts.replace(&member.name, News::Dead { incarnation, by });
         let name = member.name.clone();
         let state = if left { MemberState::Left } else { MemberState::Dead };
-        self.update_member(now, Member { state, incarnation: claim.incarnation, ..member });
+        self.update_member(now, Member { state, incarnation, ..Member::clone(&member) });
         if name == self.config.name {
             return;
         }
         self.event(if left { Event::MemberLeft { name } } else { Event::MemberDown { name, evidence } });
     }
 
-    /// The address of a member, if it is known and equals `addr`.
+    /// A name, shared with the member that has it.
+    fn name_of(&self, name: &str) -> Option<NodeName> {
+        match self.members.get(name) {
+            Some(known) => Some(known.member.name.clone()),
+            None => NodeName::new(name).ok(),
+        }
+    }
+
+    /// Whether a member listens there.
     pub(super) fn is_member_addr(&self, addr: SocketAddr) -> bool {
         self.members.by_addr(addr).is_some()
     }
+}
+
+/// Whether a claim to be alive at the same address says nothing new.
+fn is_old_news(known: &Member, incarnation: u32) -> bool {
+    // An incarnation cannot grow beyond its type: there, the member's own word wins.
+    let last_word = incarnation == u32::MAX
+        && known.incarnation == u32::MAX
+        && matches!(known.state, MemberState::Suspect | MemberState::Dead);
+    incarnation <= known.incarnation && !last_word
 }

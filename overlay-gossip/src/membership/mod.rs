@@ -3,17 +3,21 @@
 mod awareness;
 mod broadcast;
 mod gossip;
+mod hearing;
 mod members;
 mod merge;
 mod probe;
 mod push_pull;
+mod repair;
 #[cfg(feature = "serf")]
 mod serf;
 mod suspicion;
 mod user;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -25,16 +29,19 @@ pub(crate) use members::Members;
 
 use self::awareness::Awareness;
 use self::broadcast::Broadcasts;
+use self::hearing::Hearing;
 use self::probe::Probes;
 use self::push_pull::{Dialled, Seed};
+use self::repair::Repairs;
 use self::user::User;
+use self::watch::Watches;
 use crate::key::Keyring;
 use crate::table::{Changes, Tables};
 use crate::wire::Decoder;
-use crate::wire::WireError;
 use crate::wire::message::Message;
 use crate::wire::packet::{self, Envelope};
 use crate::wire::stream::StreamMessage;
+use crate::wire::WireError;
 use crate::{
     Action, Config, DialId, Event, Input, Key, Member, MemberState, NetworkId, NodeName, Output, Phase,
     PublishError, Record, Stats, StreamId, Transmit,
@@ -68,7 +75,13 @@ pub struct Membership {
     next_gossip: Instant,
     next_push_pull: Option<Instant>,
     next_reconnect: Option<Instant>,
+    hearing: Hearing,
+    repairs: Repairs,
+    watches: Watches,
+    /// Members for a full exchange.
     soon: BTreeSet<(Instant, NodeName)>,
+    /// Members to compare with.
+    later: BTreeSet<(Instant, NodeName)>,
     dials: BTreeMap<DialId, Dialled>,
     next_dial: u64,
     seeds: BTreeMap<SocketAddr, Seed>,
@@ -113,7 +126,7 @@ impl Membership {
             config.label.pop();
         }
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut members = Members::new(config.name.clone());
+        let mut members = Members::new(config.name.clone(), now, &mut rng);
         let me = Member {
             name: config.name.clone(),
             addr: config.advertise,
@@ -122,7 +135,7 @@ impl Membership {
             meta: config.meta.clone(),
             vsn: config.vsn,
         };
-        members.update(now, me, &mut rng);
+        members.update(now, Arc::new(me), &mut rng);
         let envelope = Envelope {
             keyring: Keyring::new(&config.keys),
             label: config.label.clone().into_bytes(),
@@ -139,7 +152,11 @@ impl Membership {
             awareness: Awareness::new(config.awareness_max),
             broadcasts: Broadcasts::default(),
             suspicions: BTreeSet::new(),
+            hearing: Hearing::new(now),
+            repairs: Repairs::new(now),
+            watches: Watches::default(),
             soon: BTreeSet::new(),
+            later: BTreeSet::new(),
             dials: BTreeMap::new(),
             next_dial: 0,
             seeds: BTreeMap::new(),
@@ -185,6 +202,7 @@ impl Membership {
             && (now >= end || self.broadcasts.is_empty() || self.members.up() == 0)
         {
             self.leaving = Leaving::Done;
+            self.release_watchers(now, true);
             self.outputs.push_back(Output::Event(Event::Left));
         }
         if self.leaving != Leaving::Done {
@@ -193,6 +211,7 @@ impl Membership {
             self.run_user(now);
             self.run_gossip(now);
             self.run_push_pull(now);
+            self.release_watchers(now, false);
             self.tables.handle_timeout(now, &self.members);
             self.flush_tables(now);
         }
@@ -222,6 +241,8 @@ impl Membership {
             self.next_push_pull,
             self.next_reconnect,
             self.soon.first().map(|(at, _)| *at),
+            self.later.first().map(|(at, _)| *at),
+            self.next_release(),
             self.tables.poll_timeout(),
             self.user_due(),
         ];
@@ -311,13 +332,44 @@ impl Membership {
 
     /// Everybody known, this node included, by name.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
-        self.members.iter().map(|known| &known.member)
+        let mut all: Vec<&Member> = self.members.iter().map(|known| &*known.member).collect();
+        all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        all.into_iter()
+    }
+
+    /// Everybody known, this node included, by name; does not change afterwards, and costs no copies.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<[Arc<Member>]> {
+        let mut all: Vec<Arc<Member>> = self.members.iter().map(|known| Arc::clone(&known.member)).collect();
+        all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        all.into()
+    }
+
+    /// Takes over what was known about a cluster, from a [`snapshot`](Self::snapshot) of this or another node. No
+    /// events; what is out of date will be found out.
+    pub fn restore(&mut self, now: Instant, snapshot: &[Arc<Member>]) {
+        self.members.reserve(snapshot.len().min(self.config.max_members));
+        for member in snapshot {
+            let room = self.members.len() < self.config.max_members;
+            if room && self.members.get(member.name.as_str()).is_none() {
+                self.members.update(now, Arc::clone(member), &mut self.rng);
+            }
+        }
+        self.members_changed = true;
+        self.find_neighbours();
+    }
+
+    /// Shares the description of a member with whoever holds an equal one, so that many nodes in one process need
+    /// little memory.
+    pub fn share(&mut self, member: &Arc<Member>) {
+        self.members.share(member);
+        self.broadcasts.share(member);
     }
 
     /// One member.
     #[must_use]
     pub fn member(&self, name: &NodeName) -> Option<&Member> {
-        self.members.get(name.as_str()).map(|known| &known.member)
+        self.members.get(name.as_str()).map(|known| &*known.member)
     }
 
     /// The records of a table, in order of owner and key, without withdrawn ones.
@@ -403,7 +455,7 @@ impl Membership {
         match message {
             Message::Ping(ping) => self.on_ping(now, from, &ping),
             Message::IndirectPing(ping) => self.on_indirect_ping(now, from, &ping),
-            Message::Ack(ack) => self.on_ack(now, &ack),
+            Message::Ack(ack) => self.on_ack(now, from, &ack),
             Message::Nack { seq } => self.on_nack(seq),
             Message::Suspect(claim) => self.on_suspect(now, &claim),
             Message::Alive(alive) => self.on_alive(now, &alive),
@@ -420,12 +472,16 @@ impl Membership {
         payload: &[u8],
     ) -> Result<(), InputError> {
         self.stats.streams_in += 1;
-        let result = if self.leaving == Leaving::Done { Ok(None) } else { self.answer(now, payload) };
+        let silent = self.leaving == Leaving::Done;
+        let result = if silent { Ok(Answer::Close) } else { self.answer(now, id, payload) };
         let reply = match &result {
-            Ok(Some(message)) => self.envelope.wrap_stream(message, false, &mut self.rng),
-            Ok(None) | Err(_) => Bytes::new(),
+            Ok(Answer::Reply(message)) => Some(self.envelope.wrap_stream(message, false, &mut self.rng)),
+            Ok(Answer::Hold) => None,
+            Ok(Answer::Close) | Err(_) => Some(Bytes::new()),
         };
-        self.outputs.push_back(Output::Action(Action::Reply { id, payload: reply }));
+        if let Some(payload) = reply {
+            self.outputs.push_back(Output::Action(Action::Reply { id, payload }));
+        }
         self.flush_tables(now);
         result.map(drop).map_err(|error| {
             self.stats.count(error);
@@ -434,23 +490,27 @@ impl Membership {
     }
 
     /// What a request gets for an answer, if anything.
-    fn answer(&mut self, now: Instant, payload: &[u8]) -> Result<Option<Vec<u8>>, WireError> {
+    fn answer(&mut self, now: Instant, id: StreamId, payload: &[u8]) -> Result<Answer, WireError> {
         let plain = self.envelope.unwrap_stream(payload, true, self.config.max_stream)?;
         match StreamMessage::parse(&plain, self.config.max_members)? {
             StreamMessage::PushPull(theirs) => {
                 let tables = self.shares_tables(theirs.user);
                 let reply = self.push_pull_state(false, tables);
                 self.merge_push_pull(now, &theirs, false)?;
-                Ok(Some(reply))
+                Ok(Answer::Reply(reply))
             }
-            StreamMessage::Message(Message::Ping(ping)) => Ok(self.stream_ack(&ping)),
+            StreamMessage::Message(Message::Ping(ping)) => Ok(match self.stream_ack(&ping) {
+                Some(_) if ping.watch && self.hold(now, id, ping.seq) => Answer::Hold,
+                Some(ack) => Answer::Reply(ack),
+                None => Answer::Close,
+            }),
             StreamMessage::User(body) => {
                 self.on_user(now, body);
-                Ok(None)
+                Ok(Answer::Close)
             }
             StreamMessage::Message(_) => {
                 self.stats.ignored += 1;
-                Ok(None)
+                Ok(Answer::Close)
             }
         }
     }
@@ -491,6 +551,15 @@ impl Membership {
     fn event(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
     }
+}
+
+/// What becomes of a stream that somebody opened.
+#[derive(Debug)]
+enum Answer {
+    Reply(Vec<u8>),
+    /// It stays open.
+    Hold,
+    Close,
 }
 
 /// Names a record of this node's own.

@@ -7,11 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::Membership;
+use super::members::Known;
 use super::push_pull::Dialled;
 use crate::wire::message::{Ack, Claim, IndirectPing, IpBytes, Message, Ping, Source, ip_from_bytes};
 use crate::{DialFailure, DialId, Event, MemberState, NodeName};
@@ -29,6 +31,7 @@ pub(super) struct Probes {
 #[derive(Debug)]
 struct Open {
     target: NodeName,
+    asked: Instant,
     wake: Instant,
     kind: Kind,
 }
@@ -53,11 +56,12 @@ impl Probes {
         self.wakes.first().map(|(at, _)| *at).into_iter().chain(next).min()
     }
 
-    fn open(&mut self, target: NodeName, wake: Instant, kind: Kind) -> u32 {
-        self.seq = self.seq.wrapping_add(1);
+    fn open(&mut self, target: NodeName, (asked, wake): (Instant, Instant), kind: Kind) -> u32 {
+        // 0 belongs to no question.
+        self.seq = self.seq.wrapping_add(1).max(1);
         let seq = self.seq;
         self.wakes.insert((wake, seq));
-        if let Some(old) = self.open.insert(seq, Open { target, wake, kind }) {
+        if let Some(old) = self.open.insert(seq, Open { target, asked, wake, kind }) {
             self.wakes.remove(&(old.wake, seq));
         }
         seq
@@ -89,6 +93,7 @@ impl Membership {
             return;
         }
         self.probes.next = now + self.config.probe_interval * self.awareness.factor();
+        self.run_watches(now);
         if let Some(target) = self.next_target(now) {
             self.stats.probes += 1;
             self.ping(now, &target, self.config.probe_timeout, true);
@@ -105,10 +110,25 @@ impl Membership {
     pub(super) fn verify(&mut self, now: Instant, name: &NodeName, refused: bool) {
         use rand::Rng;
         let crowd = u32::try_from(self.members.up()).unwrap_or(u32::MAX).max(1);
-        let busy =
-            self.probes.open.values().any(|o| o.target == *name && !matches!(o.kind, Kind::Relay { .. }));
-        if !busy && self.rng.random_range(0..crowd) < self.config.verifiers {
-            let patience = if refused { MIN_WAIT } else { self.config.probe_timeout };
+        if self.rng.random_range(0..crowd) < self.config.verifiers {
+            let patience = if refused { MIN_WAIT } else { self.config.probe_timeout / 2 };
+            self.ask(now, name, patience);
+        }
+    }
+
+    /// Asks a member out of turn.
+    pub(super) fn check_on(&mut self, now: Instant, name: &NodeName) {
+        self.ask(now, name, self.config.probe_timeout);
+    }
+
+    /// Asks a member out of turn, by TCP nearly at once.
+    pub(super) fn check_on_soon(&mut self, now: Instant, name: &NodeName) {
+        self.ask(now, name, MIN_WAIT);
+    }
+
+    fn ask(&mut self, now: Instant, name: &NodeName, patience: Duration) {
+        let asked = |o: &Open| o.target == *name && !matches!(o.kind, Kind::Relay { .. });
+        if self.probes.open.len() < MAX_OPEN && !self.probes.open.values().any(asked) {
             self.ping(now, name, patience, false);
         }
     }
@@ -119,10 +139,20 @@ impl Membership {
             return;
         }
         let to = self.answer_to(from, &ping.source);
+        let name = match ping.source.node {
+            "" => self.members.by_addr(from).cloned(),
+            name => self.members.get(name).map(|k| k.member.name.clone()),
+        };
+        if let Some(parts) = ping.parts {
+            if let Some(name) = name {
+                self.on_parts(now, &name, parts, Some(ping.seq));
+            }
+            return;
+        }
         let digest = ping.digest.map(|_| self.members.digest());
-        let ack = Message::Ack(Ack { seq: ping.seq, payload: None, digest });
+        let ack = Message::Ack(Ack { digest, ..Ack::new(ping.seq) });
         self.transmit_with_gossip(to, vec![ack.to_vec().into()], false);
-        if let (Some(theirs), Ok(name)) = (ping.digest, NodeName::new(ping.source.node)) {
+        if let (Some(theirs), Some(name)) = (ping.digest, name) {
             self.compare(now, &name, theirs);
         }
     }
@@ -141,19 +171,28 @@ impl Membership {
         let (name, addr) = (known.member.name.clone(), known.member.addr);
         let to = self.answer_to(from, &ping.source);
         let kind = Kind::Relay { to, seq: ping.seq, nack: ping.nack };
-        let seq = self.probes.open(name.clone(), now + self.config.probe_timeout, kind);
+        let seq = self.probes.open(name.clone(), (now, now + self.config.probe_timeout), kind);
         let message = self.ping_message(seq, &name);
         self.transmit_with_gossip(addr, vec![message], false);
     }
 
-    pub(super) fn on_ack(&mut self, now: Instant, ack: &Ack<'_>) {
+    pub(super) fn on_ack(&mut self, now: Instant, from: SocketAddr, ack: &Ack<'_>) {
+        if let (Some(parts), Some(name)) = (ack.parts, self.members.by_addr(from).cloned()) {
+            self.on_parts(now, &name, parts, None);
+            return;
+        }
         let Some(open) = self.probes.close(ack.seq) else { return };
         match open.kind {
             Kind::Relay { to, seq, .. } => {
-                let relayed = Message::Ack(Ack { seq, payload: ack.payload, digest: None });
+                let relayed = Message::Ack(Ack { payload: ack.payload, ..Ack::new(seq) });
                 self.transmit_with_gossip(to, vec![relayed.to_vec().into()], false);
             }
-            Kind::Direct { turn, .. } => self.heard(now, &open.target, turn),
+            Kind::Direct { turn, .. } => {
+                self.heard(now, &open.target, turn);
+                if let Some(known) = self.members.get_mut(open.target.as_str()) {
+                    known.udp_blocked = false;
+                }
+            }
             // The answer may have come through others; that the member lives is what counts.
             Kind::Helped { turn, .. } => self.heard(now, &open.target, turn),
         }
@@ -174,7 +213,7 @@ impl Membership {
             self.stats.ignored += 1;
             return None;
         }
-        Some(Message::Ack(Ack { seq: ping.seq, payload: None, digest: None }).to_vec())
+        Some(Message::Ack(Ack::new(ping.seq)).to_vec())
     }
 
     /// A TCP ping was answered.
@@ -188,7 +227,10 @@ impl Membership {
             if let Kind::Helped { turn, .. } = open.kind {
                 self.heard(now, &open.target, turn);
             }
-            self.event(Event::UdpBlocked { name: open.target });
+            let known = self.members.get_mut(open.target.as_str());
+            if known.is_some_and(|known| !std::mem::replace(&mut known.udp_blocked, true)) {
+                self.event(Event::UdpBlocked { name: open.target });
+            }
         }
     }
 
@@ -197,8 +239,8 @@ impl Membership {
         let Some(open) = self.probes.open.get(&seq) else { return };
         let window =
             self.config.probe_interval * u32::try_from(self.members.up()).unwrap_or(u32::MAX).max(5) * 2;
-        let heard = self.members.get(open.target.as_str()).and_then(|k| k.heard);
-        let fresh = heard.is_some_and(|at| now.saturating_duration_since(at) < window);
+        let heard = self.members.get(open.target.as_str()).and_then(Known::heard);
+        let fresh = heard.is_some_and(|at| self.members.tick(now).since(at) < window);
         if failure != DialFailure::Refused || !fresh || self.config.refused_timeout.is_zero() {
             return;
         }
@@ -211,19 +253,15 @@ impl Membership {
     /// Sends a direct ping. A suspect is told what it is accused of, so that it can object.
     fn ping(&mut self, now: Instant, target: &NodeName, patience: Duration, turn: bool) {
         let Some(known) = self.members.get(target.as_str()) else { return };
-        let (member, deadline) =
-            (known.member.clone(), now + self.config.probe_interval * self.awareness.factor());
+        let member = Arc::clone(&known.member);
+        let deadline = now + self.config.probe_interval * self.awareness.factor();
         let wake = now + patience.min(self.config.probe_interval);
-        let seq = self.probes.open(target.clone(), wake, Kind::Direct { turn, deadline });
+        let seq = self.probes.open(target.clone(), (now, wake), Kind::Direct { turn, deadline });
         let mut messages = vec![self.ping_message(seq, target)];
         if member.state == MemberState::Suspect {
             let me = self.config.name.clone();
-            let claim = Claim {
-                incarnation: member.incarnation,
-                node: target.as_str(),
-                from: me.as_str(),
-                refused: false,
-            };
+            let (incarnation, node, from) = (member.incarnation, target.as_str(), me.as_str());
+            let claim = Claim { incarnation, node, from, ..Claim::default() };
             messages.push(Message::Suspect(claim).to_vec().into());
         }
         self.transmit_with_gossip(member.addr, messages, false);
@@ -231,14 +269,17 @@ impl Membership {
 
     fn ping_message(&self, seq: u32, target: &NodeName) -> Bytes {
         let ip = IpBytes::new(self.config.advertise.ip());
-        let source = Source {
-            addr: ip.as_slice(),
-            port: self.config.advertise.port(),
-            node: self.config.name.as_str(),
-        };
-        let digest = self.members.get(target.as_str()).filter(|k| k.member.vsn.has_tables());
-        let digest = digest.map(|_| self.members.digest());
-        Message::Ping(Ping { seq, node: target.as_str(), source, digest }).to_vec().into()
+        let ours = self.members.get(target.as_str()).is_some_and(|k| k.member.vsn.has_tables());
+        let (mut source, mut digest) = (Source::default(), None);
+        if ours && self.config.repair {
+            // Nodes of this kind know us by the address that the datagram comes from.
+            digest = Some(self.members.digest());
+        } else {
+            source.addr = ip.as_slice();
+            source.port = self.config.advertise.port();
+            source.node = self.config.name.as_str();
+        }
+        Message::Ping(Ping { digest, ..Ping::new(seq, target.as_str(), source) }).to_vec().into()
     }
 
     /// A wait is over.
@@ -249,26 +290,29 @@ impl Membership {
                 let nack = Message::Nack { seq };
                 self.transmit_with_gossip(to, vec![nack.to_vec().into()], false);
             }
-            Kind::Direct { turn, deadline } => self.ask_for_help(now, seq, open.target, (turn, deadline)),
-            Kind::Helped { turn, nacks_wanted, nacks, .. } => {
+            Kind::Direct { .. } => self.ask_for_help(now, seq, open),
+            Kind::Helped { turn, nacks_wanted, nacks, by_tcp } => {
                 self.stats.probes_failed += 1;
                 if turn {
                     // Helpers that say nothing make us doubt ourselves; so does having none.
                     let missing = if nacks_wanted == 0 { 1 } else { nacks_wanted.saturating_sub(nacks) };
                     self.awareness.worse(missing);
                 }
-                self.suspect(now, &open.target, false);
+                if !self.deaf_since(now, open.asked) {
+                    self.suspect(now, &open.target, (false, by_tcp.is_some()));
+                }
             }
         }
     }
 
     /// No answer in time: asks others to try, and tries TCP.
-    fn ask_for_help(&mut self, now: Instant, seq: u32, target: NodeName, (turn, deadline): (bool, Instant)) {
+    fn ask_for_help(&mut self, now: Instant, seq: u32, open: Open) {
+        let Open { target, asked, kind: Kind::Direct { turn, deadline }, .. } = open else { return };
         let Some(known) = self.members.get(target.as_str()) else { return };
         if !known.member.state.is_up() {
             return;
         }
-        let member = known.member.clone();
+        let member = Arc::clone(&known.member);
         let helpers = if turn { self.config.indirect_checks } else { 0 };
         let helpers = self.members.pick(&mut self.rng, helpers, |k| {
             k.member.state == MemberState::Alive && k.member.name != target
@@ -297,7 +341,7 @@ impl Membership {
             .then(|| self.dial_ping(&member, seq, wait.max(MIN_WAIT)));
         let wake = now + wait;
         let kind = Kind::Helped { turn, nacks_wanted, nacks: 0, by_tcp };
-        self.probes.open.insert(seq, Open { target, wake, kind });
+        self.probes.open.insert(seq, Open { target, asked, wake, kind });
         self.probes.wakes.insert((wake, seq));
     }
 
@@ -305,36 +349,20 @@ impl Membership {
         let ip = IpBytes::new(self.config.advertise.ip());
         let me = self.config.name.clone();
         let source = Source { addr: ip.as_slice(), port: self.config.advertise.port(), node: me.as_str() };
-        let ping = Message::Ping(Ping { seq, node: member.name.as_str(), source, digest: None });
+        let ping = Message::Ping(Ping::new(seq, member.name.as_str(), source));
         self.dial(member.addr, &ping.to_vec(), Dialled::Ping { seq }, timeout)
     }
 
     /// A datagram that is of the cluster came from there.
     pub(super) fn heard_from(&mut self, now: Instant, addr: SocketAddr) {
-        if let Some(name) = self.members.by_addr(addr).cloned()
-            && let Some(known) = self.members.get_mut(name.as_str())
-        {
-            known.heard = Some(now);
-        }
+        self.members.heard_from(now, addr);
+        self.hear(now);
     }
 
     fn heard(&mut self, now: Instant, name: &NodeName, turn: bool) {
-        if let Some(known) = self.members.get_mut(name.as_str()) {
-            known.heard = Some(now);
-        }
+        self.members.heard(now, name);
         if turn {
             self.awareness.better();
-        }
-    }
-
-    /// A member's view of the cluster differs: twice in a row and with nothing on its way, it takes a full exchange.
-    fn compare(&mut self, now: Instant, name: &NodeName, theirs: u64) {
-        let same = theirs == self.members.digest();
-        let Some(known) = self.members.get_mut(name.as_str()) else { return };
-        known.differed = if same { 0 } else { known.differed.saturating_add(1) };
-        if known.differed >= 2 && self.broadcasts.is_empty() {
-            known.differed = 0;
-            self.soon.insert((now, name.clone()));
         }
     }
 
@@ -346,7 +374,7 @@ impl Membership {
     /// Whose turn it is. After each round the order changes and the long gone are forgotten.
     fn next_target(&mut self, now: Instant) -> Option<NodeName> {
         for _ in 0..=self.members.len() {
-            let Some(name) = self.members.at(self.probes.place).cloned() else {
+            let Some(known) = self.members.at(self.probes.place) else {
                 self.probes.place = 0;
                 self.forget_the_gone(now);
                 self.members.shuffle(&mut self.rng);
@@ -354,14 +382,15 @@ impl Membership {
                 continue;
             };
             self.probes.place += 1;
-            if self.members.is_up(name.as_str()) {
-                return Some(name);
+            if known.member.state.is_up() {
+                return Some(known.member.name.clone());
             }
         }
         None
     }
 
     fn forget_the_gone(&mut self, now: Instant) {
+        let tick = self.members.tick(now);
         let gone: Vec<NodeName> = self
             .members
             .iter()
@@ -371,7 +400,7 @@ impl Membership {
                     MemberState::Dead => self.config.dead_forget,
                     MemberState::Left => self.config.tombstone.max(self.config.gossip_to_the_dead),
                 };
-                now.saturating_duration_since(k.changed_at) > keep && k.member.name != self.config.name
+                tick.since(k.changed()) > keep && k.member.name != self.config.name
             })
             .map(|k| k.member.name.clone())
             .collect();

@@ -17,6 +17,7 @@ use crate::{Action, DialFailure, DialId, Event, InputError, MemberState, NodeNam
 pub(super) enum Dialled {
     Ping { seq: u32 },
     PushPull { seed: Option<SocketAddr> },
+    Watch,
     User,
 }
 
@@ -48,6 +49,13 @@ impl Membership {
             for name in names {
                 self.push_pull_with(&name);
             }
+        }
+        while let Some((at, name)) = self.later.first().cloned() {
+            if at > now {
+                break;
+            }
+            self.later.pop_first();
+            self.compare_parts(now, &name);
         }
         while let Some((at, name)) = self.soon.first().cloned() {
             if at > now {
@@ -93,7 +101,8 @@ impl Membership {
         }
         let me = self.config.name.clone();
         for node in &theirs.nodes {
-            let claim = |from| Claim { incarnation: node.incarnation, node: node.name, from, refused: false };
+            let claim =
+                |from| Claim { incarnation: node.incarnation, node: node.name, from, ..Claim::default() };
             match node.state {
                 MemberState::Alive => {
                     let alive = Alive {
@@ -125,6 +134,10 @@ impl Membership {
         let dialled = self.dials.remove(&id).ok_or(InputError::Unasked)?;
         let result = match dialled {
             Dialled::User => Ok(()),
+            Dialled::Watch => {
+                self.on_watch_ended(now, id, false);
+                Ok(())
+            }
             Dialled::Ping { .. } | Dialled::PushPull { .. } => self.read_reply(now, id, dialled, payload),
         };
         self.flush_tables(now);
@@ -153,6 +166,7 @@ impl Membership {
                 }
                 self.event(Event::JoinFailed { peer, failure });
             }
+            Dialled::Watch => self.on_watch_ended(now, id, failure != DialFailure::TimedOut),
             Dialled::PushPull { seed: None } | Dialled::User => {}
         }
         Ok(())
@@ -219,11 +233,12 @@ impl Membership {
         self.event(Event::Joined { peer, members });
         self.on_joined(now);
         self.announce();
-        let more = self.members.pick(&mut self.rng, 2, |k| k.member.state == MemberState::Alive);
+        let more = self.config.join_more;
+        let more = self.members.pick(&mut self.rng, more, |k| k.member.state == MemberState::Alive);
         for name in more {
             let at =
                 now + self.config.gossip_interval * 2 + jitter(&mut self.rng, self.config.probe_interval);
-            self.soon.insert((at, name));
+            self.later.insert((at, name));
         }
     }
 
@@ -249,8 +264,7 @@ impl Membership {
         for peer in waiting {
             self.dial_seed(peer);
         }
-        let dead = self.members.pick(&mut self.rng, 1, |k| k.member.state == MemberState::Dead);
-        for name in dead {
+        if let Some(name) = self.members.pick_dead(&mut self.rng) {
             self.push_pull_with(&name);
         }
     }

@@ -125,7 +125,7 @@ impl Membership {
         let Some(known) = self.members.get(name.as_str()) else { return };
         if known.member.state == MemberState::Dead {
             let incarnation = known.member.incarnation;
-            let claim = Claim { incarnation, node: name.as_str(), from: name.as_str(), refused: false };
+            let claim = Claim { incarnation, node: name.as_str(), from: name.as_str(), ..Claim::default() };
             self.on_dead(now, &claim);
         }
     }

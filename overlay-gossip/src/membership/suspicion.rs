@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::Membership;
-use crate::{Config, NodeName};
+use crate::{Config, Evidence, NodeName};
 
 /// A running suspicion.
 #[derive(Debug)]
@@ -17,46 +17,62 @@ pub(crate) struct Suspicion {
     wanted: usize,
     by: NodeName,
     confirmed: BTreeSet<NodeName>,
+    /// Whose connections were refused.
     refused: BTreeSet<NodeName>,
+    /// Who asked the suspect, by UDP and TCP, in vain.
+    witnesses: BTreeSet<NodeName>,
     deadline: Instant,
+}
+
+/// What it takes to cut the time short.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proof {
+    refusals: usize,
+    refused_timeout: Duration,
+    witnesses: usize,
+    witnessed_timeout: Duration,
 }
 
 impl Suspicion {
     pub(crate) fn new(now: Instant, by: NodeName, members: usize, config: &Config) -> Self {
-        let confirmations = usize::try_from(config.confirmations).unwrap_or(usize::MAX);
-        let wanted = if members.saturating_sub(2) < confirmations { 0 } else { confirmations };
-        let min =
-            config.probe_interval.mul_f64(f64::from(config.suspicion_mult) * f64::max(1.0, log10(members)));
-        let max = if wanted == 0 { min } else { min * config.suspicion_max_mult.max(1) };
-        let deadline = now + max;
-        Self {
-            started: now,
-            min,
-            max,
-            wanted,
-            by,
-            confirmed: BTreeSet::new(),
-            refused: BTreeSet::new(),
-            deadline,
-        }
+        let (wanted, min, max) = bounds(members, config);
+        let (confirmed, refused, witnesses) = Default::default();
+        Self { started: now, min, max, wanted, by, confirmed, refused, witnesses, deadline: now + max }
     }
 
     pub(crate) fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// How many members suspect it.
-    pub(crate) fn suspected_by(&self) -> usize {
-        self.confirmed.len() + 1
+    /// When it ends if nobody supports it.
+    pub(crate) fn latest(&self) -> Instant {
+        self.started + self.max
     }
 
-    /// How many members were refused.
-    pub(crate) fn refusals(&self) -> usize {
-        self.refused.len()
+    /// Why the suspect is declared dead now.
+    pub(crate) fn evidence(&self, proof: &Proof) -> Evidence {
+        if self.refused.len() >= proof.refusals {
+            Evidence::Refused { reports: self.refused.len() }
+        } else {
+            Evidence::Silence { suspected_by: self.confirmed.len() + 1, asked_by: self.witnesses.len() }
+        }
     }
 
-    /// Takes another member's word; says whether it was news.
-    pub(crate) fn confirm(&mut self, by: &NodeName) -> bool {
+    /// Takes a member's word, who was `refused` or has `probed` in vain; says whether it was news.
+    pub(crate) fn support(
+        &mut self,
+        now: Instant,
+        by: &NodeName,
+        (refused, probed): (bool, bool),
+        proof: &Proof,
+    ) -> bool {
+        let refused = refused && self.refuse(now, by, proof);
+        let probed = (probed || refused) && self.witness(now, by, proof);
+        let confirmed = self.confirm(by);
+        refused || probed || confirmed
+    }
+
+    fn confirm(&mut self, by: &NodeName) -> bool {
         if *by == self.by || self.confirmed.len() >= self.wanted || !self.confirmed.insert(by.clone()) {
             return false;
         }
@@ -64,13 +80,27 @@ impl Suspicion {
         true
     }
 
-    /// Takes the word of a member that was refused; with `enough` of them the time is `timeout`.
-    pub(crate) fn refuse(&mut self, by: &NodeName, enough: usize, timeout: Duration) -> bool {
-        if timeout.is_zero() || self.refused.len() >= enough || !self.refused.insert(by.clone()) {
+    fn refuse(&mut self, now: Instant, by: &NodeName, proof: &Proof) -> bool {
+        let Proof { refusals, refused_timeout, .. } = *proof;
+        if refused_timeout.is_zero() || self.refused.len() >= refusals || !self.refused.insert(by.clone()) {
             return false;
         }
-        if self.refused.len() >= enough {
-            self.deadline = self.deadline.min(self.started + timeout);
+        if self.refused.len() >= refusals {
+            let least = now + refused_timeout / 4;
+            self.deadline = self.deadline.min((self.started + refused_timeout).max(least));
+        }
+        true
+    }
+
+    fn witness(&mut self, now: Instant, by: &NodeName, proof: &Proof) -> bool {
+        let Proof { witnesses, witnessed_timeout, .. } = *proof;
+        let enough = self.witnesses.len() >= witnesses;
+        if witnessed_timeout.is_zero() || witnesses < 2 || enough || !self.witnesses.insert(by.clone()) {
+            return false;
+        }
+        if self.witnesses.len() >= witnesses {
+            let least = now + witnessed_timeout / 4;
+            self.deadline = self.deadline.min((self.started + witnessed_timeout).max(least));
         }
         true
     }
@@ -82,10 +112,26 @@ impl Suspicion {
     }
 }
 
+/// How many confirmations are wanted in a cluster of so many members, and the shortest and longest time to object.
+pub(crate) fn bounds(members: usize, config: &Config) -> (usize, Duration, Duration) {
+    let confirmations = usize::try_from(config.confirmations).unwrap_or(usize::MAX);
+    let wanted = if members.saturating_sub(2) < confirmations { 0 } else { confirmations };
+    let factor = f64::from(config.suspicion_mult) * f64::max(1.0, log10(members));
+    let min = config.probe_interval.mul_f64(factor);
+    let max = if wanted == 0 { min } else { min * config.suspicion_max_mult.max(1) };
+    (wanted, min, max)
+}
+
 impl Membership {
-    /// How many refused members count as proof: fewer where there are fewer.
-    pub(super) fn enough_refusals(&self) -> usize {
-        self.config.refused_reports.min(self.members.up().saturating_sub(1)).max(1)
+    /// How much evidence counts as proof: fewer reports where there are fewer members.
+    pub(super) fn proof(&self) -> Proof {
+        let others = self.members.up().saturating_sub(1);
+        Proof {
+            refusals: self.config.refused_reports.min(others).max(1),
+            refused_timeout: self.config.refused_timeout,
+            witnesses: self.config.witnesses.min(others),
+            witnessed_timeout: self.config.witnessed_timeout,
+        }
     }
 
     /// Puts the deadline of a suspicion into the order of deadlines.
@@ -93,17 +139,15 @@ impl Membership {
         if let Some(old) = old {
             self.suspicions.remove(&(old, name.clone()));
         }
-        let suspicion = self.members.get(name.as_str()).and_then(|k| k.suspicion.as_ref());
-        if let Some(deadline) = suspicion.map(Suspicion::deadline) {
+        if let Some(deadline) = self.members.suspicion(name.as_str()).map(Suspicion::deadline) {
             self.suspicions.insert((deadline, name.clone()));
         }
     }
 
-    /// Gives a suspect more time because this node slept through the time that it had: an objection may lie unread.
-    pub(super) fn grant_respite(&mut self, now: Instant, name: &NodeName) {
-        let respite = self.config.probe_interval * 2;
-        let suspicion = self.members.get_mut(name.as_str()).and_then(|k| k.suspicion.as_mut());
-        let old = suspicion.map(|s| std::mem::replace(&mut s.deadline, now + respite));
+    /// Gives a suspect more time, because this node slept or was deaf: an objection may lie unread.
+    pub(super) fn grant_respite(&mut self, name: &NodeName, until: Instant) {
+        let suspicion = self.members.suspicion_mut(name.as_str());
+        let old = suspicion.map(|s| std::mem::replace(&mut s.deadline, until));
         match old {
             Some(old) => self.schedule_suspicion(name, Some(old)),
             None => drop(self.suspicions.pop_first()),
@@ -112,7 +156,7 @@ impl Membership {
 
     /// Ends a suspicion, whatever came of it.
     pub(super) fn drop_suspicion(&mut self, name: &NodeName) -> Option<Suspicion> {
-        let suspicion = self.members.get_mut(name.as_str())?.suspicion.take()?;
+        let suspicion = self.members.set_suspicion(name, None)?;
         self.suspicions.remove(&(suspicion.deadline, name.clone()));
         Some(suspicion)
     }
@@ -132,6 +176,11 @@ mod tests {
     use super::*;
     use crate::Profile;
 
+    fn proof() -> Proof {
+        let (refused_timeout, witnessed_timeout) = (Duration::from_millis(500), Duration::from_secs(2));
+        Proof { refusals: 3, refused_timeout, witnesses: 3, witnessed_timeout }
+    }
+
     #[test]
     fn each_confirmation_shortens_the_time_down_to_the_minimum() {
         let now = Instant::now();
@@ -140,24 +189,31 @@ mod tests {
         let mut suspicion = Suspicion::new(now, name("a"), 10, &config);
         let mut last = suspicion.deadline();
         assert_eq!(last - now, Duration::from_secs(24));
-        assert!(!suspicion.confirm(&name("a")));
+        assert!(!suspicion.support(now, &name("a"), (false, false), &proof()));
         for by in ["b", "c"] {
-            assert!(suspicion.confirm(&name(by)));
+            assert!(suspicion.support(now, &name(by), (false, false), &proof()));
             assert!(suspicion.deadline() < last);
             last = suspicion.deadline();
         }
         assert_eq!(last - now, Duration::from_secs(4));
-        assert!(!suspicion.confirm(&name("d")));
+        assert!(!suspicion.support(now, &name("d"), (false, false), &proof()));
     }
 
     #[test]
-    fn enough_refusals_leave_half_a_second() {
+    fn evidence_leaves_less_time_but_always_some() {
         let now = Instant::now();
         let config = Config::new(NodeName::new("me").unwrap(), Profile::Lan);
-        let mut suspicion = Suspicion::new(now, NodeName::new("a").unwrap(), 10, &config);
-        for by in ["a", "b", "c"] {
-            assert!(suspicion.refuse(&NodeName::new(by).unwrap(), 3, Duration::from_millis(500)));
+        for (evidence, late, expected) in
+            [((true, false), 0, 500), ((false, true), 0, 2000), ((false, true), 3000, 3500), ((true, true), 9000, 9125)]
+        {
+            let mut suspicion = Suspicion::new(now, NodeName::new("a").unwrap(), 10, &config);
+            let at = now + Duration::from_millis(late);
+            for by in ["a", "b", "c"] {
+                assert!(suspicion.support(at, &NodeName::new(by).unwrap(), evidence, &proof()));
+            }
+            let deadline = suspicion.deadline() - now;
+            let least = Duration::from_secs(4); // three have confirmed it as well
+            assert_eq!(deadline, Duration::from_millis(expected).min(least));
         }
-        assert_eq!(suspicion.deadline() - now, Duration::from_millis(500));
     }
 }

@@ -113,7 +113,7 @@ impl Membership {
         let mut state = Vec::new();
         #[cfg(feature = "serf")]
         if let Some(serf) = &self.user.serf {
-            state = serf.state(self.members.iter().map(|k| &k.member));
+            state = serf.state(self.members.iter().map(|k| &*k.member));
         }
         if tables {
             state.append(&mut self.tables.summary());

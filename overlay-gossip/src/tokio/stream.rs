@@ -37,18 +37,27 @@ pub(super) struct Streams {
 impl Streams {
     /// Serves one connection.
     pub(super) async fn serve(self, mut stream: TcpStream, from: SocketAddr, _open: OwnedSemaphorePermit) {
+        // A peer that is slow or rude loses its connection; it has other ways to reach us.
+        let Ok(Ok((payload, held))) = timeout(self.patience, self.read(&mut stream)).await else { return };
+        let (reply, mut answer) = oneshot::channel();
+        if self.incoming.send(Incoming::Request { from, payload, reply }).is_err() {
+            return;
+        }
+        // The machine may take its time: there are peers that only want to see the connection end.
+        let mut more = [0; 16];
+        let answer = ::tokio::select! {
+            answer = &mut answer => answer.unwrap_or_default(),
+            // It may have closed one direction only.
+            () = ended(&mut stream, &mut more) => match timeout(self.patience, answer).await {
+                Ok(answer) => answer.unwrap_or_default(),
+                Err(_) => return,
+            },
+        };
+        drop(held);
         let exchange = async {
-            let (payload, held) = self.read(&mut stream).await?;
-            let (reply, answer) = oneshot::channel();
-            if self.incoming.send(Incoming::Request { from, payload, reply }).is_err() {
-                return Ok(());
-            }
-            let answer = answer.await.unwrap_or_default();
-            drop(held);
             stream.write_all(&answer).await?;
             stream.shutdown().await
         };
-        // A peer that is slow or rude loses its connection; it has other ways to reach us.
         let _: Result<io::Result<()>, _> = timeout(self.patience, exchange).await;
     }
 
@@ -114,6 +123,11 @@ impl Streams {
             }
         }
     }
+}
+
+/// Waits until the other side has closed, or said more than it should.
+async fn ended(stream: &mut TcpStream, more: &mut [u8]) {
+    let _ = stream.read(more).await;
 }
 
 /// What each stream may read before it counts.

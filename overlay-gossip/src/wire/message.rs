@@ -42,6 +42,10 @@ pub struct Ping<'a> {
     pub source: Source<'a>,
     /// What the sender believes about the whole cluster, in 8 bytes. Ours alone.
     pub digest: Option<u64>,
+    /// The same in parts of 4 bytes each. Ours alone.
+    pub parts: Option<&'a [u8]>,
+    /// Over a stream: do not answer, but keep the stream open. Ours alone.
+    pub watch: bool,
 }
 
 /// "Ask for me whether it is there."
@@ -70,6 +74,8 @@ pub struct Ack<'a> {
     pub payload: Option<&'a [u8]>,
     /// What the sender believes about the whole cluster, in 8 bytes. Ours alone.
     pub digest: Option<u64>,
+    /// The same in parts of 4 bytes each. Ours alone.
+    pub parts: Option<&'a [u8]>,
 }
 
 /// Who asks, so that the answer need not go where the datagram came from.
@@ -84,7 +90,7 @@ pub struct Source<'a> {
 }
 
 /// "It is suspect", "it is dead".
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Claim<'a> {
     /// The member's incarnation that is spoken of.
     pub incarnation: u32,
@@ -94,6 +100,8 @@ pub struct Claim<'a> {
     pub from: &'a str,
     /// The sender's connection was refused by the node's host. Ours alone.
     pub refused: bool,
+    /// The sender has asked the node itself, by UDP and TCP, and got no answer. Ours alone.
+    pub probed: bool,
 }
 
 /// "It is alive."
@@ -173,17 +181,29 @@ impl<'a> Message<'a> {
     }
 }
 
-impl Ping<'_> {
+impl<'a> Ping<'a> {
+    /// A ping as memberlist sends it.
+    pub fn new(seq: u32, node: &'a str, source: Source<'a>) -> Self {
+        Self { seq, node, source, digest: None, parts: None, watch: false }
+    }
+
     fn emit(&self, out: &mut Vec<u8>) {
         out.push(tag::PING);
         let mut w = Writer(out);
-        w.map(2 + self.source.fields() + u8::from(self.digest.is_some()));
+        let ours = [self.digest.is_some(), self.parts.is_some(), self.watch];
+        w.map(2 + self.source.fields() + ours.into_iter().map(u8::from).sum::<u8>());
+        if let Some(parts) = self.parts {
+            w.key("Db").raw(parts);
+        }
         if let Some(digest) = self.digest {
             w.key("Dg").uint(digest);
         }
         w.key("Node").raw(self.node.as_bytes());
         w.key("SeqNo").uint(u64::from(self.seq));
         self.source.emit(&mut w);
+        if self.watch {
+            w.key("Watch").bool(true);
+        }
     }
 }
 
@@ -202,10 +222,18 @@ impl IndirectPing<'_> {
 }
 
 impl Ack<'_> {
+    /// An ack that says no more than that.
+    pub fn new(seq: u32) -> Self {
+        Self { seq, payload: None, digest: None, parts: None }
+    }
+
     fn emit(&self, out: &mut Vec<u8>) {
         out.push(tag::ACK);
         let mut w = Writer(out);
-        w.map(2 + u8::from(self.digest.is_some()));
+        w.map(2 + u8::from(self.digest.is_some()) + u8::from(self.parts.is_some()));
+        if let Some(parts) = self.parts {
+            w.key("Db").raw(parts);
+        }
         if let Some(digest) = self.digest {
             w.key("Dg").uint(digest);
         }
@@ -254,10 +282,13 @@ impl Claim<'_> {
     fn emit(&self, kind: u8, out: &mut Vec<u8>) {
         out.push(kind);
         let mut w = Writer(out);
-        w.map(3 + u8::from(self.refused));
+        w.map(3 + u8::from(self.refused) + u8::from(self.probed));
         w.key("From").raw(self.from.as_bytes());
         w.key("Incarnation").uint(u64::from(self.incarnation));
         w.key("Node").raw(self.node.as_bytes());
+        if self.probed {
+            w.key("Pb").bool(true);
+        }
         if self.refused {
             w.key("Rf").bool(true);
         }
@@ -286,12 +317,14 @@ impl Alive<'_> {
 }
 
 fn parse_ping<'a>(r: &mut Reader<'a>) -> Result<Ping<'a>, WireError> {
-    let mut ping = Ping { seq: 0, node: "", source: Source::default(), digest: None };
+    let mut ping = Ping::new(0, "", Source::default());
     r.map(|key, r| {
         match key {
             b"SeqNo" => ping.seq = r.u32()?,
             b"Node" => ping.node = r.text()?,
             b"Dg" => ping.digest = Some(r.uint()?),
+            b"Db" => ping.parts = r.optional()?,
+            b"Watch" => ping.watch = r.bool()?,
             _ => return ping.source.field(key, r),
         }
         Ok(true)
@@ -317,12 +350,13 @@ fn parse_indirect_ping<'a>(r: &mut Reader<'a>) -> Result<IndirectPing<'a>, WireE
 }
 
 fn parse_ack<'a>(r: &mut Reader<'a>) -> Result<Ack<'a>, WireError> {
-    let mut ack = Ack { seq: 0, payload: None, digest: None };
+    let mut ack = Ack::new(0);
     r.map(|key, r| {
         match key {
             b"SeqNo" => ack.seq = r.u32()?,
             b"Payload" => ack.payload = r.optional()?,
             b"Dg" => ack.digest = Some(r.uint()?),
+            b"Db" => ack.parts = r.optional()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -331,13 +365,14 @@ fn parse_ack<'a>(r: &mut Reader<'a>) -> Result<Ack<'a>, WireError> {
 }
 
 fn parse_claim<'a>(r: &mut Reader<'a>) -> Result<Claim<'a>, WireError> {
-    let mut claim = Claim { incarnation: 0, node: "", from: "", refused: false };
+    let mut claim = Claim::default();
     r.map(|key, r| {
         match key {
             b"Incarnation" => claim.incarnation = r.u32()?,
             b"Node" => claim.node = r.text()?,
             b"From" => claim.from = r.text()?,
             b"Rf" => claim.refused = r.bool()?,
+            b"Pb" => claim.probed = r.bool()?,
             _ => return Ok(false),
         }
         Ok(true)
