@@ -1,5 +1,5 @@
 //! Tasks on macvlans: traffic over a tunnel without a bridge, and what heals.
-#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, missing_docs, reason = "tests")]
 
 mod common;
 

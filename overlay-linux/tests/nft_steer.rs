@@ -140,9 +140,8 @@ fn receive(socket: &UdpSocket) -> (Vec<u8>, Option<i32>, u16) {
     let received =
         recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut iov, Some(&mut space), MsgFlags::empty())
             .unwrap();
-    let segment = received.cmsgs().unwrap().find_map(|message| match message {
-        ControlMessageOwned::UdpGroSegments(size) => Some(size),
-        _ => None,
+    let segment = received.cmsgs().unwrap().find_map(|message| {
+        if let ControlMessageOwned::UdpGroSegments(size) = message { Some(size) } else { None }
     });
     let (from, len) = (received.address.unwrap(), received.bytes);
     let port = from.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::port);

@@ -123,27 +123,9 @@ fn apply(world: &mut Observed, op: &Op) -> Result<(), &'static str> {
         }
         Change::DeleteStray { stray } => drop(world.strays.remove(&stray).then_some(()).ok_or("ENODEV")?),
         Change::SetMac { name, mac } => world.links.get_mut(&name).unwrap().mac = Some(mac),
-        Change::SetMtu { name, mtu } => {
-            world.links.get_mut(&name).unwrap().mtu = mtu;
-            for link in world.links.values_mut().filter(|link| below(link) == Some(&name)) {
-                if let ObservedKind::Macvlan { peer, .. } = &mut link.kind {
-                    peer.mtu = peer.mtu.min(mtu);
-                }
-            }
-        }
+        Change::SetMtu { name, mtu } => set_mtu(world, &name, mtu),
         Change::SetGsoMaxSize { name, size } => world.links.get_mut(&name).unwrap().gso_max_size = size,
-        Change::SetMaster { name, master } => {
-            let above = world.links.values().any(|link| below(link) == Some(&name))
-                || world.strays.iter().any(|stray| stray.lower == name);
-            if above && master.is_some() {
-                return Err("EBUSY");
-            }
-            if master.as_ref().is_some_and(|master| !world.links.contains_key(master)) {
-                return Err("ENODEV");
-            }
-            let link = world.links.get_mut(&name).unwrap();
-            (link.master, link.isolated) = (master, false);
-        }
+        Change::SetMaster { name, master } => set_master(world, &name, master)?,
         Change::SetIsolated { name, isolated } => {
             let link = world.links.get_mut(&name).unwrap();
             link.master.as_ref().ok_or("EINVAL")?;
@@ -182,6 +164,29 @@ fn apply(world: &mut Observed, op: &Op) -> Result<(), &'static str> {
         Change::SetSysctl { name, value } => drop(world.sysctls.insert(name, value)),
         other => panic!("unknown step {other}"),
     }
+    Ok(())
+}
+
+fn set_mtu(world: &mut Observed, name: &LinkName, mtu: u32) {
+    world.links.get_mut(name).unwrap().mtu = mtu;
+    for link in world.links.values_mut().filter(|link| below(link) == Some(name)) {
+        if let ObservedKind::Macvlan { peer, .. } = &mut link.kind {
+            peer.mtu = peer.mtu.min(mtu);
+        }
+    }
+}
+
+fn set_master(world: &mut Observed, name: &LinkName, master: Option<LinkName>) -> Result<(), &'static str> {
+    let above = world.links.values().any(|link| below(link) == Some(name))
+        || world.strays.iter().any(|stray| stray.lower == *name);
+    if above && master.is_some() {
+        return Err("EBUSY");
+    }
+    if master.as_ref().is_some_and(|master| !world.links.contains_key(master)) {
+        return Err("ENODEV");
+    }
+    let link = world.links.get_mut(name).unwrap();
+    (link.master, link.isolated) = (master, false);
     Ok(())
 }
 
@@ -324,38 +329,7 @@ fn desired() -> impl Strategy<Value = Desired> {
                 link.master = link.master.filter(|_| link.kind != LinkKind::Bridge);
                 desired.links.insert(dev(n), link);
             }
-            // A macvlan needs a device below that has room for its packets.
-            let tunnels: Vec<(LinkName, Option<u32>)> = desired
-                .links
-                .iter()
-                .filter(|(_, link)| matches!(link.kind, LinkKind::Vxlan(_)))
-                .map(|(name, link)| (name.clone(), link.mtu))
-                .collect();
-            desired.links.retain(|_, link| {
-                let LinkKind::Macvlan(macvlan) = &mut link.kind else { return true };
-                let Some((lower, mtu)) =
-                    tunnels.get(usize::from(link.up).min(tunnels.len().saturating_sub(1)))
-                else {
-                    return false;
-                };
-                macvlan.lower = lower.clone();
-                macvlan.peer.mtu = macvlan.peer.mtu.map(|own| mtu.map_or(own, |mtu| own.min(mtu)));
-                true
-            });
-            let lowers: BTreeSet<LinkName> = desired
-                .links
-                .values()
-                .filter_map(|link| {
-                    if let LinkKind::Macvlan(macvlan) = &link.kind {
-                        Some(macvlan.lower.clone())
-                    } else {
-                        None
-                    }
-                })
-                .collect();
-            for (name, link) in &mut desired.links {
-                link.master = link.master.take().filter(|_| !lowers.contains(name));
-            }
+            put_on_tunnels(&mut desired);
             let bridges: BTreeSet<LinkName> = desired
                 .links
                 .iter()
@@ -393,6 +367,36 @@ fn desired() -> impl Strategy<Value = Desired> {
             desired
         },
     )
+}
+
+/// A macvlan needs a device below that has room for its packets.
+fn put_on_tunnels(desired: &mut Desired) {
+    let tunnels: Vec<(LinkName, Option<u32>)> = desired
+        .links
+        .iter()
+        .filter(|(_, link)| matches!(link.kind, LinkKind::Vxlan(_)))
+        .map(|(name, link)| (name.clone(), link.mtu))
+        .collect();
+    desired.links.retain(|_, link| {
+        let LinkKind::Macvlan(macvlan) = &mut link.kind else { return true };
+        let Some((lower, mtu)) = tunnels.get(usize::from(link.up).min(tunnels.len().saturating_sub(1)))
+        else {
+            return false;
+        };
+        macvlan.lower = lower.clone();
+        macvlan.peer.mtu = macvlan.peer.mtu.map(|own| mtu.map_or(own, |mtu| own.min(mtu)));
+        true
+    });
+    let lowers: BTreeSet<LinkName> = desired
+        .links
+        .values()
+        .filter_map(|link| {
+            if let LinkKind::Macvlan(macvlan) = &link.kind { Some(macvlan.lower.clone()) } else { None }
+        })
+        .collect();
+    for (name, link) in &mut desired.links {
+        link.master = link.master.take().filter(|_| !lowers.contains(name));
+    }
 }
 
 fn link() -> impl Strategy<Value = Link> {

@@ -90,6 +90,9 @@ impl Netlink {
         ours: impl Fn(&LinkName) -> bool,
         desired: &Desired,
     ) -> Result<BTreeSet<Stray>, LinkError> {
+        if !links.links.values().any(|link| ours(&link.name)) {
+            return Ok(BTreeSet::new());
+        }
         let mut wanted = BTreeSet::new();
         for link in desired.links.values() {
             if let LinkKind::Macvlan(macvlan) = &link.kind
