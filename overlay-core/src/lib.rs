@@ -10,12 +10,21 @@
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | [`wire`] | the headers: Ethernet, ARP, IPv4, IPv6, ICMPv6 neighbour discovery, UDP, VXLAN, and checksums |
+//! | [`wire`] | the headers: Ethernet, 802.1Q, ARP, IPv4, IPv6, ICMP, TCP, UDP, VXLAN, and checksums |
+//! | [`offload`] | super-frames: one frame that stands for 45, cut and put together |
+//! | [`rewrite`] | new addresses, ports and segment sizes for a frame |
 //! | [`mtu`] | how much room is left inside of the tunnel |
 //! | the root | [`Vni`], [`MacAddr`], and [`Vtep`], which forwards frames of many isolated networks |
 //!
 //! Nothing here allocates per packet, reads a clock or trusts a byte that came from a network.
+//!
+//! Without the feature `std` everything but [`Vtep`] and sealing is there, for programs that have only `core` and `alloc`.
+//! It is on by default because the endpoint keeps hash tables and [`Instant`](std::time::Instant)s, and is what most
+//! come for.
+#![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
 
 mod mac;
 pub mod mtu;
@@ -25,11 +34,13 @@ pub mod rewrite;
 pub mod seal;
 mod text;
 mod vni;
+#[cfg(feature = "std")]
 mod vtep;
 pub mod wire;
 
 pub use mac::{MacAddr, MacAddrError};
 pub use vni::{Vni, VniError};
+#[cfg(feature = "std")]
 pub use vtep::{
     Discard, Encap, Learning, Location, Network, NetworkError, Occupancy, PortId, Ports, Reply, Snooping,
     Stats, Verdict, Vtep,

@@ -401,11 +401,19 @@ fn play(mut now: Frame, script: &[Step]) -> Vec<Vec<u8>> {
             Step::Unsummed | Step::Fragment | Step::Padded(_) | Step::Noise(_) => now.clone(),
         };
         all.push(match step {
+            Step::Noise(noise) => noise.clone(),
+            Step::Padded(len) => [now.bytes(), vec![0; *len]].concat(),
             Step::Unsummed if !now.is_tcp() => Frame { checksum: Sum::Zero, ..now.clone() }.bytes(),
             Step::Fragment if now.source.is_ipv4() => Frame { more_fragments: true, ..now.clone() }.bytes(),
-            Step::Padded(len) => [now.bytes(), vec![0; *len]].concat(),
-            Step::Noise(noise) => noise.clone(),
-            _ => now.bytes(),
+            Step::Continue(_)
+            | Step::Push(_)
+            | Step::Retransmit
+            | Step::Acknowledge
+            | Step::Finish
+            | Step::Reset
+            | Step::Other(_)
+            | Step::Unsummed
+            | Step::Fragment => now.bytes(),
         });
     }
     all

@@ -5,8 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use overlay_core::wire::{
     ArpError, ArpOperation, ArpPacket, Checksum, EtherType, EthernetError, EthernetFrame, EthernetHeader,
-    Ipv4Error, Ipv4Header, Ipv4Packet, Ipv6Error, Ipv6Header, Ipv6Packet, NdpError, NeighbourAdvertisement,
-    NeighbourSolicitation, UdpDatagram, UdpError, UdpHeader, VxlanError, VxlanHeader, VxlanPacket, protocol,
+    IpVersion, Ipv4Error, Ipv4Header, Ipv4Packet, Ipv6Error, Ipv6Header, Ipv6Packet, Layout, LayoutError,
+    NdpError, NeighbourAdvertisement, NeighbourSolicitation, Part, TcpError, TcpFlags, TcpHeader, TcpOption,
+    TcpSegment, UdpDatagram, UdpError, UdpHeader, VlanError, VlanFrame, VlanHeader, VlanId, VxlanError,
+    VxlanHeader, VxlanPacket, protocol,
 };
 use overlay_core::{MacAddr, Vni, VniError, mtu};
 use proptest::prelude::*;
@@ -83,6 +85,72 @@ proptest! {
     }
 
     #[test]
+    fn tcp_round_trips(header in tcp(), payload: Vec<u8>) {
+        let options = vec![1; header.options_len.into()];
+        let bytes = behind(|buffer| header.emit(buffer), &[&options[..], &payload].concat());
+        let segment = TcpSegment { header, options: &options, payload: &payload };
+        prop_assert_eq!(TcpSegment::parse(&bytes), Ok(segment));
+    }
+
+    #[test]
+    fn a_tag_round_trips(priority in 0u8..8, drop_eligible: bool, vlan in 0u16..4096, ethertype: u16, payload: Vec<u8>) {
+        let vlan = VlanId::new(vlan).unwrap();
+        let header = VlanHeader { priority, drop_eligible, vlan, ethertype: EtherType::new(ethertype) };
+        let bytes = behind(|buffer| header.emit(buffer), &payload);
+        prop_assert_eq!(VlanFrame::parse(&bytes), Ok(VlanFrame { header, payload: &payload }));
+        prop_assert_eq!(vlan.to_string().parse(), Ok(vlan));
+    }
+
+    #[test]
+    fn options_of_tcp_are_read_until_they_are_damaged(options in prop::collection::vec(any::<u8>(), 0..=10), shaped: bool) {
+        let mut options = options.repeat(4);
+        if shaped && options.len() >= 8 {
+            options[..4].copy_from_slice(&[2, 4, 5, 6]);
+        }
+        let segment = TcpSegment { header: TcpHeader { options_len: options.len() as u8, ..syn() }, options: &options, payload: &[] };
+        prop_assert!(segment.options().count() <= options.len());
+        if shaped && options.len() >= 8 {
+            prop_assert_eq!(segment.maximum_segment_size(), Some(0x0506));
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_frame_follow_each_other(
+        bytes in prop::collection::vec(any::<u8>(), 0..160), ethertype in 0usize..4, version in 0usize..2,
+        next in 0usize..9, fit: bool,
+    ) {
+        // Bytes that pass the first checks reach the later ones.
+        let mut bytes = bytes;
+        bytes.resize(bytes.len().max(58), 0);
+        bytes[6] &= 0xfe;
+        let mut network = 14;
+        bytes[12..14].copy_from_slice(&[[0x08, 0], [0x86, 0xdd], [0x81, 0], [0x12, 0x34]][ethertype]);
+        if ethertype == 2 {
+            bytes[16..18].copy_from_slice(&[[0x08, 0], [0x86, 0xdd]][version]);
+            network = 18;
+        }
+        let next = [6, 17, 1, 58, 0, 43, 44, 60, 132][next];
+        if fit && [bytes[network - 2], bytes[network - 1]] == [0x08, 0] {
+            bytes[network] = 0x45;
+            let len = (bytes.len() - network) as u16;
+            bytes[network + 2..network + 4].copy_from_slice(&len.to_be_bytes());
+            bytes[network + 9] = next;
+            bytes[network + 10..network + 12].fill(0);
+            let sum = Checksum::new().add_bytes(&bytes[network..network + 20]).finish();
+            bytes[network + 10..network + 12].copy_from_slice(&sum.to_be_bytes());
+        } else if fit {
+            bytes[network] = 0x60;
+            let len = (bytes.len() - network - 40) as u16;
+            bytes[network + 4..network + 6].copy_from_slice(&len.to_be_bytes());
+            bytes[network + 6] = next;
+        }
+        if let Ok(layout) = Layout::parse(&bytes) {
+            let Layout { network, transport, payload, end, .. } = layout;
+            prop_assert!(network < transport && transport <= payload && payload <= end && end <= bytes.len());
+        }
+    }
+
+    #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..120), version in 4u8..7) {
         let mut shaped = bytes.clone();
         if let Some(first) = shaped.first_mut() {
@@ -90,7 +158,8 @@ proptest! {
         }
         for bytes in [&bytes, &shaped] {
             let _ = (EthernetFrame::parse(bytes), ArpPacket::parse(bytes), Ipv4Packet::parse(bytes));
-            let _ = (UdpDatagram::parse(bytes), VxlanPacket::parse(bytes));
+            let _ = (UdpDatagram::parse(bytes), VxlanPacket::parse(bytes), VlanFrame::parse(bytes));
+            let _ = (TcpSegment::parse(bytes).map(|segment| segment.options().count()), Layout::parse(bytes));
             let _ = Ipv6Packet::parse(bytes).map(|packet| NeighbourSolicitation::parse(&packet));
         }
     }
@@ -112,6 +181,20 @@ proptest! {
         let old = u16::from_be_bytes([bytes[at], bytes[at + 1]]);
         bytes[at..at + 2].copy_from_slice(&new.to_be_bytes());
         prop_assert_eq!(Checksum::update(old_sum, old, new), Checksum::new().add_bytes(&bytes).finish());
+    }
+
+    #[test]
+    fn a_changed_address_or_number_changes_the_checksum_as_if_computed_anew(old in ips(), new in ips(), longs: (u32, u32), salt in 1u16..) {
+        let sum = |addr: IpAddr, long: u32| Checksum::new().add_addr(addr).add_long(long).add_word(salt).finish();
+        let before = sum(old.0, longs.0);
+        prop_assert_eq!(Checksum::update_addr(before, old.0, new.0), sum(new.0, longs.0));
+        prop_assert_eq!(Checksum::update_long(before, longs.0, longs.1), sum(old.0, longs.1));
+    }
+
+    #[test]
+    fn long_data_is_summed_like_short(bytes in prop::collection::vec(any::<u8>(), 0..5000), ones: bool) {
+        let bytes = if ones { vec![0xff; bytes.len()] } else { bytes };
+        prop_assert_eq!(Checksum::new().add_bytes(&bytes).finish(), textbook_checksum(&bytes));
     }
 
     #[test]
@@ -179,7 +262,86 @@ fn a_solicitation_from_behind_a_router_is_refused() {
 }
 
 #[test]
+fn reserved_bits_of_vxlan_are_ignored_but_other_formats_are_not_taken_for_it() {
+    let read =
+        |flags: u8| VxlanPacket::parse(&[flags, 0xff, 0xff, 0xff, 0, 0x10, 1, 0xff]).map(|it| it.header.vni);
+    let vni = Vni::new(4097).unwrap();
+    assert_eq!((read(0x08), read(0x0a)), (Ok(vni), Ok(vni)));
+    assert_eq!(read(0x40), Err(VxlanError::NoVni { flags: 0x40 }));
+    assert_eq!(read(0x48), Err(VxlanError::Sealed { flags: 0x48 }));
+    assert_eq!(read(0x88), Err(VxlanError::GroupPolicy { flags: 0x88 }));
+    assert_eq!(read(0x0c), Err(VxlanError::NextProtocol { flags: 0x0c }));
+    assert_eq!(read(0x28), Err(VxlanError::Version { version: 2 }));
+    assert_eq!(read(0x09), Err(VxlanError::Maintenance { flags: 0x09 }));
+}
+
+#[test]
+fn options_of_a_syn_are_told_apart() {
+    // MSS 1460, SACK permitted, timestamps, no operation, window scale 7: what Linux sends.
+    let options = [2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7];
+    let header = TcpHeader { options_len: 20, ..syn() };
+    let bytes = behind(|buffer| header.emit(buffer), &options);
+    let segment = TcpSegment::parse(&bytes).unwrap();
+    let kinds: Vec<_> = segment.options().collect();
+    assert_eq!(kinds.len(), 4);
+    assert_eq!(kinds[0], TcpOption::MaximumSegmentSize(1460));
+    assert_eq!(kinds[1], TcpOption::Other { kind: 4, value: &[] });
+    assert_eq!(kinds[3], TcpOption::Other { kind: 3, value: &[7] });
+}
+
+#[test]
+fn extension_headers_and_tags_are_looked_through() {
+    // Behind a tag: IPv6, hop-by-hop options, then the first fragment of a UDP datagram, then padding.
+    let udp = [0x9c, 0x40, 0, 53, 0x05, 0xdc, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    let extensions = [44, 0, 1, 4, 0, 0, 0, 0, 17, 0, 0, 1, 0, 0, 0, 9];
+    let header = Ipv6Header {
+        traffic_class: 0,
+        flow_label: 0,
+        payload_len: 32,
+        next_header: 0,
+        hop_limit: 64,
+        source: Ipv6Addr::LOCALHOST,
+        destination: Ipv6Addr::LOCALHOST,
+    };
+    let packet = behind(|buffer| header.emit(buffer), &[&extensions[..], &udp, &[0; 3]].concat());
+    let tag = VlanHeader {
+        priority: 0,
+        drop_eligible: true,
+        vlan: VlanId::new(7).unwrap(),
+        ethertype: EtherType::IPV6,
+    };
+    let tagged = behind(|buffer| tag.emit(buffer), &packet);
+    let station = MacAddr::new([2, 0, 0, 0, 0, 1]);
+    let ethernet = EthernetHeader { destination: station, source: station, ethertype: EtherType::VLAN };
+    let mut frame = behind(|buffer| ethernet.emit(buffer), &tagged);
+    let layout = Layout {
+        network: 18,
+        transport: 74,
+        payload: 82,
+        end: 90,
+        version: IpVersion::V6,
+        protocol: protocol::UDP,
+        part: Part::First,
+    };
+    assert_eq!(Layout::parse(&frame), Ok(layout));
+    frame[18 + 40 + 8 + 2] = 1; // another offset: no header here
+    assert_eq!(Layout::parse(&frame), Ok(Layout { payload: 74, part: Part::Later, ..layout }));
+    frame[18 + 40 + 1] = 200;
+    assert_eq!(Layout::parse(&frame), Err(LayoutError::Extension { next_header: 0, len: 32 }));
+    // An endless chain ends.
+    let endless = Ipv6Header { payload_len: 160, ..header };
+    let chain = behind(|buffer| endless.emit(buffer), &[0; 160]);
+    let ethernet = EthernetHeader { ethertype: EtherType::IPV6, ..ethernet };
+    let frame = behind(|buffer| ethernet.emit(buffer), &chain);
+    assert!(matches!(Layout::parse(&frame), Err(LayoutError::Extension { next_header: 0, .. })));
+}
+
+#[test]
 fn what_is_wrong_is_named() {
+    assert_eq!(TcpSegment::parse(&[0; 19]), Err(TcpError::Truncated { want: 20, len: 19 }));
+    assert_eq!(TcpSegment::parse(&[0; 20]), Err(TcpError::Offset { header_len: 0 }));
+    assert_eq!(VlanFrame::parse(&[0; 3]), Err(VlanError { len: 3 }));
+    assert!(VlanId::new(4096).is_err() && "x".parse::<VlanId>().is_err());
     assert_eq!(VxlanPacket::parse(&[8; 7]), Err(VxlanError::Truncated { len: 7 }));
     assert_eq!(VxlanPacket::parse(&[0; 8]), Err(VxlanError::NoVni { flags: 0 }));
     assert_eq!(EthernetFrame::parse(&[0; 13]), Err(EthernetError::Truncated { len: 13 }));
@@ -256,6 +418,35 @@ fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> =
         text.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+}
+
+fn syn() -> TcpHeader {
+    TcpHeader {
+        source_port: 40_000,
+        destination_port: 80,
+        sequence: 1,
+        acknowledgement: 0,
+        flags: TcpFlags::SYN,
+        window: 0xffff,
+        checksum: 0,
+        urgent: 0,
+        options_len: 0,
+    }
+}
+
+fn tcp() -> impl Strategy<Value = TcpHeader> {
+    let numbers = (any::<(u32, u32)>(), any::<(u16, u16)>(), any::<(u16, u16, u16)>());
+    (numbers, any::<u8>(), 0u8..=10).prop_map(|((numbers, ports, words), flags, options)| TcpHeader {
+        source_port: ports.0,
+        destination_port: ports.1,
+        sequence: numbers.0,
+        acknowledgement: numbers.1,
+        flags: TcpFlags::new(flags),
+        window: words.0,
+        checksum: words.1,
+        urgent: words.2,
+        options_len: options * 4,
+    })
 }
 
 fn vni() -> impl Strategy<Value = Vni> {

@@ -1,5 +1,3 @@
-extern crate alloc;
-
 use alloc::vec::Vec;
 
 use super::{MAX_HEADER_LEN, MAX_SEGMENTS, Offload, PartialChecksum, SegmentKind, Segmentation, put, word};

@@ -1,4 +1,4 @@
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
 
 use super::{Checksum, Ipv6Header, Ipv6Packet, protocol};
 use crate::MacAddr;

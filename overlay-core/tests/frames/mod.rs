@@ -206,7 +206,7 @@ pub fn frame(payload: impl Strategy<Value = usize>) -> impl Strategy<Value = Fra
     (ends, fields, transport, payload, any::<u8>()).prop_map(|(ends, fields, transport, len, salt)| {
         let ((source, destination), ports, vlan) = ends;
         let (class, hops, identification, dont_fragment) = fields;
-        let payload = (0..len).map(|at| (at * 31 >> 3) as u8 ^ salt).collect();
+        let payload = (0..len).map(|at| ((at * 31) >> 3) as u8 ^ salt).collect();
         Frame {
             vlan,
             source,
