@@ -9,12 +9,14 @@
 
 mod frames;
 
+use std::net::IpAddr;
+
 use frames::{Frame, Sum, Transport, frame};
 use overlay_core::offload::{
     Checksums, Coalescer, MAX_HEADER_LEN, Offload, OffloadError, PartialChecksum, Pushed, SegmentKind,
     Segmentation, SplitError, Verify, split,
 };
-use overlay_core::wire::{Layout, Part, TcpFlags};
+use overlay_core::wire::{Checksum, Layout, Part, TcpFlags, protocol};
 use proptest::prelude::*;
 
 proptest! {
@@ -265,6 +267,41 @@ fn what_is_no_whole_tcp_or_udp_packet_is_handed_on_as_it_is() {
             (3, 50, bytes.len())
         );
     }
+}
+
+#[test]
+fn a_damaged_frame_leaves_what_was_collected_alone() {
+    let first = tcp(100);
+    let second = first.next(vec![1; 100]);
+    let mut damaged = second.bytes();
+    *damaged.last_mut().unwrap() ^= 4;
+    let mut coalescer = Coalescer::new(Verify::Inner);
+    let results = [first.bytes(), damaged, second.bytes()].map(|bytes| coalescer.push(0, 0, &bytes));
+    assert_eq!(results, [Pushed::Opened, Pushed::Damaged, Pushed::Joined]);
+    assert_eq!(coalescer.take().unwrap().pieces.len(), 2);
+}
+
+#[test]
+fn behind_extension_headers_checksums_are_finished_and_nothing_joins() {
+    let ends: [IpAddr; 2] = ["fd00::2", "fd00::3"].map(|addr| addr.parse().unwrap());
+    let whole = Frame { source: ends[0], destination: ends[1], ..tcp(2000) };
+    let (mut bytes, mut offload) = super_frame(&whole, 1000);
+    // Eight bytes of destination options.
+    bytes.splice(54..54, [6, 0, 1, 4, 0, 0, 0, 0]);
+    bytes[20] = 60;
+    bytes[18..20].copy_from_slice(&2028u16.to_be_bytes());
+    offload.checksum = Some(PartialChecksum { start: 62, offset: 16 });
+
+    let segments = cut(&bytes, offload, Checksums::Partial);
+    assert_eq!(segments.len(), 2);
+    for segment in &segments {
+        let layout = Layout::parse(segment).unwrap();
+        let tcp = &segment[layout.transport..layout.end];
+        let sum = Checksum::new().add_pseudo_header(ends[0], ends[1], protocol::TCP, tcp.len() as u16);
+        assert!(sum.add_bytes(tcp).is_intact());
+    }
+    let alone: Vec<_> = segments.iter().map(|segment| (Offload::NONE, segment.clone())).collect();
+    assert_eq!(collect(&segments, Verify::Outer), alone);
 }
 
 #[test]
