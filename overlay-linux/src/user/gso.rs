@@ -34,8 +34,10 @@ pub fn limit_gso(netns: &NetNs, interface_index: u32) -> io::Result<()> {
     socket.send(&bytes, 0)?;
     let (answer, _) = socket.recv_from_full()?;
     let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer).map_err(io::Error::other)?;
-    match answer.payload {
-        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
-        _ => Ok(()),
+    if let NetlinkPayload::Error(error) = answer.payload
+        && error.code.is_some()
+    {
+        return Err(error.to_io());
     }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Frames on their way to other hosts: cut, wrapped and packed into few messages.
 
 use std::net::IpAddr;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
@@ -83,7 +84,7 @@ impl Outbox {
 
     /// Adds a frame for all of these hosts. What is waiting may be sent to make room.
     pub(super) fn add(&mut self, frame: &Leaving<'_>, endpoints: &[IpAddr], way: &mut Way<'_>) {
-        let bytes = frame.storage.get(frame.start..frame.start + frame.len).unwrap_or_default();
+        let bytes = frame.bytes();
         let checksums = match frame.encap {
             Encap::Plain(_) => Checksums::Fill,
             Encap::Sealed(_) => Checksums::Partial,
@@ -102,7 +103,7 @@ impl Outbox {
             }
             let headers = headers.get(..header_len).unwrap_or_default();
             let wrapped = match frame.encap {
-                Encap::Plain(header) => Some(self.wrap(header, headers, bytes, payload, frame.start)),
+                Encap::Plain(header) => Some(self.wrap(header, headers, frame, payload)),
                 Encap::Sealed(vni) => {
                     self.seal(vni, headers, bytes.get(payload).unwrap_or_default(), way.seal)
                 }
@@ -135,16 +136,15 @@ impl Outbox {
         &mut self,
         header: VxlanHeader,
         headers: &[u8],
-        frame: &[u8],
-        payload: std::ops::Range<usize>,
-        frame_start: usize,
+        frame: &Leaving<'_>,
+        payload: Range<usize>,
     ) -> (Chunk, Chunk) {
         let start = self.arena.len();
         self.arena.extend_from_slice(&header.to_bytes());
         self.arena.extend_from_slice(headers);
-        let mut back = Chunk { in_arena: false, start: frame_start + payload.start, len: payload.len() };
+        let mut back = Chunk { in_arena: false, start: frame.start + payload.start, len: payload.len() };
         if payload.len() <= COPIED {
-            self.arena.extend_from_slice(frame.get(payload).unwrap_or_default());
+            self.arena.extend_from_slice(frame.bytes().get(payload).unwrap_or_default());
             back.len = 0;
         }
         (Chunk { in_arena: true, start, len: self.arena.len() - start }, back)
@@ -236,6 +236,12 @@ impl Outbox {
                 }
             }
         }
+    }
+}
+
+impl<'b> Leaving<'b> {
+    fn bytes(&self) -> &'b [u8] {
+        self.storage.get(self.start..self.start + self.len).unwrap_or_default()
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::uio::writev;
 use nix::unistd::read;
-use overlay_core::offload::{Coalescer, Offload, Pushed, Verify};
+use overlay_core::offload::{Coalescer, Offload, Pushed, SegmentKind, Verify};
 
 use super::Attachment;
 use super::stats::PortStats;
@@ -19,6 +19,8 @@ pub(super) struct Port {
     packet: Option<u32>,
     coalescer: Coalescer,
     verify: Verify,
+    /// Whether the kernel takes super-frames of UDP (Linux 6.2).
+    joins_datagrams: bool,
     /// The last batch was of super-frames, and how many of them make a batch.
     large: bool,
     large_frames: usize,
@@ -27,12 +29,24 @@ pub(super) struct Port {
 
 impl Port {
     pub(super) fn new(device: Attachment, verify: Verify, large_frames: usize) -> Self {
-        let (fd, packet) = match device {
-            Attachment::Tap(tap) => (tap.fd, None),
-            Attachment::Packet(socket) => (socket.fd, Some(socket.interface_index)),
+        let (fd, packet, joins_datagrams) = match device {
+            Attachment::Tap(tap) => {
+                let joins_datagrams = tap.has_udp_segmentation();
+                (tap.fd, None, joins_datagrams)
+            }
+            Attachment::Packet(socket) => (socket.fd, Some(socket.interface_index), true),
         };
-        let coalescer = Coalescer::new(verify);
-        Self { fd, packet, coalescer, verify, large: false, large_frames, stats: PortStats::default() }
+        let coalescer = coalescer(verify, joins_datagrams);
+        Self {
+            fd,
+            packet,
+            joins_datagrams,
+            coalescer,
+            verify,
+            large: false,
+            large_frames,
+            stats: PortStats::default(),
+        }
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -71,7 +85,7 @@ impl Port {
         let frame = storage.get(offset..offset + len).unwrap_or_default();
         if verify != self.verify {
             self.flush(storage);
-            self.coalescer = Coalescer::new(verify);
+            self.coalescer = coalescer(verify, self.joins_datagrams);
             self.verify = verify;
         }
         let mut pushed = self.coalescer.push(0, offset, frame);
@@ -87,7 +101,7 @@ impl Port {
     /// Hands over what was put together.
     pub(super) fn flush(&mut self, storage: &[u8]) {
         let Some(frame) = self.coalescer.take() else { return };
-        let header = frame.offload.to_bytes();
+        let (offload, header) = (frame.offload, frame.offload.to_bytes());
         let mut slices = [IoSlice::new(&[]); SLICES];
         let fronts = [header.as_slice(), frame.headers].into_iter();
         let pieces = frame
@@ -102,7 +116,12 @@ impl Port {
         }
         let packets = frame.pieces.len();
         let written = writev(self.fd.as_fd(), slices.get(..count).unwrap_or_default());
+        let refused = written == Err(Errno::EINVAL);
         self.settle(written, packets);
+        if refused && offload.segmentation.is_some_and(|how| how.kind == SegmentKind::Udp) {
+            self.joins_datagrams = false;
+            self.coalescer = coalescer(self.verify, false);
+        }
     }
 
     /// Hands over one frame as it is.
@@ -140,6 +159,11 @@ impl Port {
             _ => false,
         };
     }
+}
+
+fn coalescer(verify: Verify, joins_datagrams: bool) -> Coalescer {
+    let coalescer = Coalescer::new(verify);
+    if joins_datagrams { coalescer } else { coalescer.without_datagrams() }
 }
 
 fn errno_of(error: &io::Error) -> Errno {

@@ -38,12 +38,14 @@ pub struct Plan {
     pub ends: [End; 2],
     pub underlay_v6: bool,
     pub sealed: Option<Algorithm>,
+    /// The MTU of the tasks' interfaces; `None`: what fits.
+    pub mtu: Option<u16>,
     pub config: PlaneConfig,
 }
 
 impl Plan {
     pub fn new(a: End, b: End) -> Self {
-        Self { ends: [a, b], underlay_v6: false, sealed: None, config: PlaneConfig::default() }
+        Self { ends: [a, b], underlay_v6: false, sealed: None, mtu: None, config: PlaneConfig::default() }
     }
 
     pub fn inner(mut self) -> Self {
@@ -95,7 +97,7 @@ pub fn world(test: &str, plan: Plan) -> Option<World> {
     set_up(b, a, plan, plan.ends[1]);
     for task in [&world.a.task, &world.b.task] {
         let mut inside = Desired::default();
-        inside.sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+        inside.sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 0".to_owned());
         apply(&Netlink::open_in(task).unwrap(), &inside);
     }
     Some(world)
@@ -106,6 +108,7 @@ fn set_up(own: &mut Side, other: &Side, plan: &Plan, end: End) {
         Some(_) => mtu::inner_sealed(1500, plan.underlay_v6),
         None => mtu::inner(1500, plan.underlay_v6),
     };
+    let inner = plan.mtu.unwrap_or(inner);
     let peer = Peer::new(own.task.clone(), name("eth0"))
         .with_mac(own.mac)
         .with_mtu(inner)
