@@ -132,8 +132,63 @@ fn bombs_are_refused_without_being_unpacked() {
     assert_eq!(frame.end(&[0x0a, 0x7f, 0xff, 0xff, 0xff]), Err(WireError::Limit));
 }
 
+#[test]
+fn what_docker_writes_is_read_and_written_again() {
+    use overlay_gossip::wire::networkdb::{EndpointRecord, Message, PeerRecord};
+    fn again(message: &[u8]) -> usize {
+        let parsed = Message::parse(message).unwrap();
+        assert_eq!(parsed.to_vec(), message);
+        match parsed {
+            Message::Compound(parts) => parts.into_iter().map(again).sum(),
+            Message::BulkSync(sync) => 1 + again(sync.payload),
+            Message::Table(event) if event.table == "overlay_peer_table" => {
+                assert_eq!(PeerRecord::parse(event.value).unwrap().to_vec(), event.value);
+                1
+            }
+            Message::Table(event) => {
+                assert_eq!(EndpointRecord::parse(event.value).unwrap().to_vec(), event.value);
+                1
+            }
+            _ => 1,
+        }
+    }
+    let envelope = wire::Envelope::default();
+    let mut seen = 0;
+    for file in files().into_iter().filter(|file| file.starts_with("ndb")) {
+        let payload = unhex(&file);
+        if file.contains("-tcp-") {
+            let plain = envelope.unwrap_stream(&payload, true, 1 << 20).unwrap();
+            match wire::StreamMessage::parse(&plain, 10).unwrap() {
+                wire::StreamMessage::User(body) => seen += again(body),
+                wire::StreamMessage::PushPull(state) => seen += again(state.user),
+                wire::StreamMessage::Message(other) => panic!("{other:?}"),
+            }
+            continue;
+        }
+        let mut decoder = wire::Decoder::default();
+        for message in decoder.datagram(&envelope, &payload).unwrap() {
+            if let wire::Message::User(body) = wire::Message::parse(message.unwrap()).unwrap() {
+                seen += again(body);
+            }
+        }
+    }
+    assert_eq!(seen, 6);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn no_bytes_make_other_parsers_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        use overlay_gossip::wire::networkdb::{EndpointRecord, Message, PeerRecord};
+        if let Ok(message) = Message::parse(&bytes) {
+            let written = message.to_vec();
+            prop_assert_eq!(Message::parse(&written), Ok(message));
+        }
+        let _ = (EndpointRecord::parse(&bytes), PeerRecord::parse(&bytes), serf::Tags::parse(&bytes));
+        let _ = wire::Reader(&bytes).skip();
+        let _ = wire::StreamMessage::parse(&bytes, 100);
+    }
 
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0u8..14) {

@@ -46,12 +46,24 @@ impl News {
             Self::Alive(member) => emit_alive(member, out),
             Self::Suspect { incarnation, by, refused, probed } => {
                 let (refused, probed) = (*refused, *probed);
-                let claim = Claim { incarnation: *incarnation, node: name.as_str(), from: by.as_str(), refused, probed };
+                let claim = Claim {
+                    incarnation: *incarnation,
+                    node: name.as_str(),
+                    from: by.as_str(),
+                    refused,
+                    probed,
+                };
                 Message::Suspect(claim).emit(out);
             }
             Self::Dead { incarnation, by } => {
                 let (refused, probed) = (false, false);
-                let claim = Claim { incarnation: *incarnation, node: name.as_str(), from: by.as_str(), refused, probed };
+                let claim = Claim {
+                    incarnation: *incarnation,
+                    node: name.as_str(),
+                    from: by.as_str(),
+                    refused,
+                    probed,
+                };
                 Message::Dead(claim).emit(out);
             }
         }
@@ -147,7 +159,9 @@ impl Broadcasts {
                 }
                 let start = (sent, Reverse(room), Reverse(u64::MAX));
                 let end = (sent, Reverse(0), Reverse(0));
-                let Some((rank, id)) = self.order.range(start..=end).next().map(|(r, id)| (*r, *id)) else { break };
+                let Some((rank, id)) = self.order.range(start..=end).next().map(|(r, id)| (*r, *id)) else {
+                    break;
+                };
                 self.order.remove(&rank);
                 let (_, Reverse(len), _) = rank;
                 free = room - len;

@@ -177,7 +177,11 @@ impl Members {
         self.suspicions.get_mut(name)
     }
 
-    pub(crate) fn set_suspicion(&mut self, name: &NodeName, suspicion: Option<Suspicion>) -> Option<Suspicion> {
+    pub(crate) fn set_suspicion(
+        &mut self,
+        name: &NodeName,
+        suspicion: Option<Suspicion>,
+    ) -> Option<Suspicion> {
         match suspicion {
             Some(suspicion) => self.suspicions.insert(name.clone(), suspicion),
             None => self.suspicions.remove(name),
@@ -220,7 +224,11 @@ impl Members {
             }
             None => {
                 let Ok(id) = u32::try_from(self.known.len()) else { return };
-                self.append(id, Known { member, changed, heard: Tick::default(), differed: 0, udp_blocked: false }, rng);
+                self.append(
+                    id,
+                    Known { member, changed, heard: Tick::default(), differed: 0, udp_blocked: false },
+                    rng,
+                );
                 id
             }
         };
@@ -252,7 +260,10 @@ impl Members {
             // The last one moves into the gap.
             let Self { known, by_name, by_addr, .. } = self;
             let hashes = (rehash_name(known, salt, last), rehash_addr(known, salt, last));
-            let slots = [by_name.find_mut(hashes.0, |other| *other == last), by_addr.find_mut(hashes.1, |other| *other == last)];
+            let slots = [
+                by_name.find_mut(hashes.0, |other| *other == last),
+                by_addr.find_mut(hashes.1, |other| *other == last),
+            ];
             slots.into_iter().flatten().for_each(|slot| *slot = id);
             self.ring.iter_mut().filter(|other| **other == last).for_each(|other| *other = id);
         }

@@ -97,7 +97,10 @@ impl Membership {
         }
         let mut suspicion = Suspicion::new(now, from.clone(), self.members.up(), &self.config);
         suspicion.support(now, &from, (refused, probed), &proof);
-        self.update_member(now, Member { state: MemberState::Suspect, incarnation, ..Member::clone(&member) });
+        self.update_member(
+            now,
+            Member { state: MemberState::Suspect, incarnation, ..Member::clone(&member) },
+        );
         self.members.set_suspicion(&name, Some(suspicion));
         self.schedule_suspicion(&name, None);
         self.broadcasts.add(&name, &from, news);
@@ -112,7 +115,9 @@ impl Membership {
     pub(super) fn on_dead(&mut self, now: Instant, claim: &Claim<'_>) {
         // Most of it is old news; names are made only for what is not.
         let known = self.members.get(claim.node);
-        if known.is_none_or(|k| claim.incarnation < k.member.incarnation || k.member.state == MemberState::Left) {
+        if known
+            .is_none_or(|k| claim.incarnation < k.member.incarnation || k.member.state == MemberState::Left)
+        {
             return;
         }
         let Some(by) = self.name_of(claim.from) else { return };

@@ -38,10 +38,10 @@ use self::watch::Watches;
 use crate::key::Keyring;
 use crate::table::{Changes, Tables};
 use crate::wire::Decoder;
+use crate::wire::WireError;
 use crate::wire::message::Message;
 use crate::wire::packet::{self, Envelope};
 use crate::wire::stream::StreamMessage;
-use crate::wire::WireError;
 use crate::{
     Action, Config, DialId, Event, Input, Key, Member, MemberState, NetworkId, NodeName, Output, Phase,
     PublishError, Record, Stats, StreamId, Transmit,

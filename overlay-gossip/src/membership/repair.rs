@@ -73,7 +73,8 @@ impl Membership {
         }
         let Some(to) = self.members.get(name.as_str()).map(|k| k.member.addr) else { return };
         let mine = self.parts(count);
-        let differ: Vec<bool> = mine.chunks_exact(4).zip(theirs.chunks_exact(4)).map(|(a, b)| a != b).collect();
+        let differ: Vec<bool> =
+            mine.chunks_exact(4).zip(theirs.chunks_exact(4)).map(|(a, b)| a != b).collect();
         if !differ.contains(&true) {
             return;
         }

@@ -203,9 +203,12 @@ mod tests {
     fn evidence_leaves_less_time_but_always_some() {
         let now = Instant::now();
         let config = Config::new(NodeName::new("me").unwrap(), Profile::Lan);
-        for (evidence, late, expected) in
-            [((true, false), 0, 500), ((false, true), 0, 2000), ((false, true), 3000, 3500), ((true, true), 9000, 9125)]
-        {
+        for (evidence, late, expected) in [
+            ((true, false), 0, 500),
+            ((false, true), 0, 2000),
+            ((false, true), 3000, 3500),
+            ((true, true), 9000, 9125),
+        ] {
             let mut suspicion = Suspicion::new(now, NodeName::new("a").unwrap(), 10, &config);
             let at = now + Duration::from_millis(late);
             for by in ["a", "b", "c"] {

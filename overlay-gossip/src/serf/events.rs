@@ -138,8 +138,14 @@ impl Events {
     }
 }
 
+/// Whether serf nodes would take it.
+pub(crate) fn check_event(name: &str, payload: &[u8]) -> Result<(), EventError> {
+    let len = name.len() + payload.len();
+    if len > MAX_EVENT { Err(EventError::TooLong { len, max: MAX_EVENT }) } else { Ok(()) }
+}
+
 /// Longest name and payload to send together, as serf.
-pub(crate) const MAX_EVENT: usize = 512;
+const MAX_EVENT: usize = 512;
 /// Longest to receive, as serf's limit that no configuration exceeds.
 const MAX_RECEIVED: usize = 9 * 1024;
 const SLOTS: u64 = 512;

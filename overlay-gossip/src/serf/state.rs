@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::events::{Events, MAX_EVENT};
+use super::events::{Events, check_event};
 use super::wire::{Event, Intent, Message, PUSH_PULL, Query, Response};
 use super::{EventError, Options, UserEvent};
 use crate::wire::{Reader, WireError, Writer};
@@ -97,10 +97,7 @@ impl Serf {
         (name, payload): (&str, &[u8]),
         coalesce: bool,
     ) -> Result<(Vec<u8>, Option<UserEvent>), EventError> {
-        let len = name.len() + payload.len();
-        if len > MAX_EVENT {
-            return Err(EventError::TooLong { len, max: MAX_EVENT });
-        }
+        check_event(name, payload)?;
         let event = Event { ltime: self.events.clock, name, payload, coalesce };
         self.events.note(&event);
         let delivered = self.deliver(now, &event);

@@ -22,13 +22,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use ::tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use ::tokio::sync::{oneshot, watch};
 use bytes::Bytes;
 
 use self::pump::Pump;
-use crate::{Config, Event, Key, Member, NetworkId, NodeName, Phase, Record, Stats};
+use crate::{Config, Event, Key, Member, Membership, NetworkId, NodeName, Phase, Record, Stats};
 
 /// A running member: UDP and TCP sockets on one port, and one task.
 ///
@@ -54,7 +55,33 @@ impl Agent {
     ///
     /// Those of the sockets, and `InvalidInput` when there is no address to advertise.
     pub async fn bind(
+        config: Config,
+        bind: SocketAddr,
+        advertise: SocketAddr,
+    ) -> io::Result<(Self, UnboundedReceiver<Event>)> {
+        Self::start(config, Membership::new, bind, advertise).await
+    }
+
+    /// As [`bind`](Self::bind), for a member that speaks serf: it announces [`Vsn::SERF`](crate::Vsn::SERF) and its
+    /// tags, and `serf members` shows it as what it is.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`bind`](Self::bind).
+    #[cfg(feature = "serf")]
+    pub async fn bind_serf(
+        config: Config,
+        options: crate::serf::Options,
+        bind: SocketAddr,
+        advertise: SocketAddr,
+    ) -> io::Result<(Self, UnboundedReceiver<Event>)> {
+        let machine = |config, now, seed| Membership::with_serf(config, options, now, seed);
+        Self::start(config, machine, bind, advertise).await
+    }
+
+    async fn start(
         mut config: Config,
+        machine: impl FnOnce(Config, Instant, u64) -> Membership,
         bind: SocketAddr,
         advertise: SocketAddr,
     ) -> io::Result<(Self, UnboundedReceiver<Event>)> {
@@ -71,7 +98,7 @@ impl Agent {
         let (events, received) = unbounded_channel();
         let (commands, orders) = unbounded_channel();
         let (tick, changed) = watch::channel(0);
-        let pump = Pump::new(config, (udp, tcp), (orders, events, tick), Arc::clone(&shared));
+        let pump = Pump::new(config, machine, (udp, tcp), (orders, events, tick), Arc::clone(&shared));
         ::tokio::spawn(pump.run());
         Ok((Self { shared, commands, changed, name, addr: bound }, received))
     }
@@ -164,6 +191,31 @@ impl Agent {
         self.order(Command::SetMeta(meta));
     }
 
+    /// Tells all members something, this one included: [`Event::UserEvent`]. With `coalesce`, of several of this
+    /// name in a short time the last one is enough.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError`](crate::serf::EventError) when name and payload take more than 512 bytes. A node that does not
+    /// speak serf sends nothing.
+    #[cfg(feature = "serf")]
+    pub fn send_event(
+        &self,
+        name: &str,
+        payload: Bytes,
+        coalesce: bool,
+    ) -> Result<(), crate::serf::EventError> {
+        crate::serf::check_event(name, &payload)?;
+        self.order(Command::SendEvent { name: name.to_owned(), payload, coalesce });
+        Ok(())
+    }
+
+    /// Changes the tags of a member that speaks serf.
+    #[cfg(feature = "serf")]
+    pub fn set_tags(&self, tags: &crate::serf::Tags) {
+        self.set_meta(tags.to_meta());
+    }
+
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -193,6 +245,12 @@ enum Command {
     SetKeys(Vec<Key>),
     SetMeta(Bytes),
     ReportRefused(NodeName),
+    #[cfg(feature = "serf")]
+    SendEvent {
+        name: String,
+        payload: Bytes,
+        coalesce: bool,
+    },
 }
 
 /// Snapshots for readers.

@@ -44,6 +44,7 @@ type Channels = (UnboundedReceiver<Command>, UnboundedSender<Event>, watch::Send
 impl Pump {
     pub(super) fn new(
         mut config: Config,
+        machine: impl FnOnce(Config, Instant, u64) -> Membership,
         (udp, tcp): (UdpSocket, TcpListener),
         (orders, events, tick): Channels,
         shared: Arc<Shared>,
@@ -62,7 +63,7 @@ impl Pump {
         };
         let now = now();
         let mut pump = Self {
-            machine: Membership::new(config, now, rand::random()),
+            machine: machine(config, now, rand::random()),
             udp,
             tcp,
             orders,
@@ -221,6 +222,10 @@ impl Pump {
             }
             Command::SetKeys(keys) => self.machine.set_keys(keys),
             Command::SetMeta(meta) => self.machine.set_meta(now, meta),
+            #[cfg(feature = "serf")]
+            Command::SendEvent { name, payload, coalesce } => {
+                let _ = self.machine.send_event(now, &name, &payload, coalesce); // checked before
+            }
             Command::ReportRefused(name) => self.machine.report_refused(now, &name),
         }
     }

@@ -13,6 +13,7 @@ mod decoder;
 pub(crate) mod lzw;
 pub(crate) mod message;
 mod msgpack;
+pub mod networkdb;
 pub(crate) mod packet;
 pub(crate) mod stream;
 #[cfg(test)]

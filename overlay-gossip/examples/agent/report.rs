@@ -1,0 +1,74 @@
+//! Events as lines of JSON.
+#![expect(clippy::disallowed_methods, reason = "a program reads the clock")]
+
+use std::time::SystemTime;
+
+use overlay_gossip::serf::Tags;
+use overlay_gossip::{Event, Member};
+use serde_json::{Map, Value, json};
+
+pub(crate) fn print(event: &Event) {
+    line(fields(event));
+}
+
+pub(crate) fn print_members(members: &[Member]) {
+    let members: Vec<Value> = members
+        .iter()
+        .map(|m| {
+            let tags: Map<String, Value> =
+                Tags::parse(&m.meta).iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+            json!({
+                "name": m.name.as_str(), "addr": m.addr.to_string(), "state": m.state.to_string(),
+                "incarnation": m.incarnation, "tags": tags })
+        })
+        .collect();
+    line(json!({ "event": "members", "members": members }));
+}
+
+#[allow(clippy::wildcard_enum_match_arm, reason = "what is not named here is printed as it is")]
+fn fields(event: &Event) -> Value {
+    match event {
+        Event::MemberUp { name, addr } => {
+            json!({ "event": "member-join", "name": name.as_str(), "addr": addr.to_string() })
+        }
+        Event::MemberUpdated { name, addr } => {
+            json!({ "event": "member-update", "name": name.as_str(), "addr": addr.to_string() })
+        }
+        Event::MemberSuspect { name, by } => {
+            json!({ "event": "suspect", "name": name.as_str(), "by": by.as_str() })
+        }
+        Event::MemberRefuted { name } => json!({ "event": "refuted", "name": name.as_str() }),
+        Event::MemberDown { name, evidence } => {
+            json!({ "event": "member-failed", "name": name.as_str(), "evidence": format!("{evidence:?}") })
+        }
+        Event::MemberLeft { name } => json!({ "event": "member-leave", "name": name.as_str() }),
+        Event::UserEvent(event) => json!({
+            "event": "user", "name": event.name, "payload": String::from_utf8_lossy(&event.payload),
+            "ltime": event.ltime }),
+        Event::KeysChanged { keys } => json!({ "event": "keys", "count": keys.len() }),
+        Event::Joined { peer, members } => {
+            json!({ "event": "joined", "peer": peer.to_string(), "members": members })
+        }
+        Event::JoinFailed { peer, failure } => {
+            json!({ "event": "join-failed", "peer": peer.to_string(), "failure": format!("{failure:?}") })
+        }
+        Event::Accused { by, incarnation } => {
+            json!({ "event": "accused", "by": by.as_str(), "incarnation": incarnation })
+        }
+        Event::UdpBlocked { name } => json!({ "event": "udp-blocked", "name": name.as_str() }),
+        Event::NameConflict { name, known, claimed } => json!({
+            "event": "name-conflict", "name": name.as_str(), "known": known.to_string(),
+            "claimed": claimed.to_string() }),
+        Event::Left => json!({ "event": "left" }),
+        other => json!({ "event": "other", "text": format!("{other:?}") }),
+    }
+}
+
+fn line(mut fields: Value) {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    if let Some(fields) = fields.as_object_mut() {
+        let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        fields.insert("t_ms".into(), now.into());
+    }
+    println!("{fields}");
+}
