@@ -164,6 +164,14 @@ async fn networks_that_cannot_be_created_say_why() {
     let connected = daemon.post("/networks/host/connect", r#"{"Container":"c2"}"#).await;
     assert_eq!((connected.status, connected.message().as_str()), (404, "No such container: c2"));
     assert_eq!(daemon.post("/networks/prune", "").await.json(), json!({"NetworksDeleted": null}));
+    for (path, status, text) in [
+        ("/networks/host/rotate-keys", 400, "network host is not encrypted: it is of this host only"),
+        ("/networks/nope/rotate-keys", 404, "network nope not found"),
+        ("/networks/nope/rotate-keys?grace=1m", 400, "invalid grace '1m': give whole seconds"),
+    ] {
+        let answer = daemon.post(path, "").await;
+        assert_eq!((answer.status, answer.message().as_str()), (status, text));
+    }
 }
 
 #[tokio::test]

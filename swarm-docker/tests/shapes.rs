@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use support::{World, recorded};
+use support::{KEY_BYTES, World, recorded};
 use swarm_docker::view::{
     ClusterView, ConfigView, NetworkView, NodeView, SecretView, ServiceView, SwarmView, TaskView,
 };
 use swarm_node::ManagerHealth;
 use swarm_state::spec::NetworkTarget;
-use swarm_state::{Action, ConfigId, NetworkId, SecretId, ServiceId};
+use swarm_state::{Action, ConfigId, NetworkId, SecretId, ServiceId, assignment};
 
 #[test]
 fn the_swarm_is_as_recorded() {
@@ -58,6 +58,35 @@ fn nodes_are_as_recorded_but_for_plugins() {
     worker["Description"]["Engine"] = json!({});
     worker["Description"]["TLSInfo"] = node(1)["Description"]["TLSInfo"].clone();
     assert_eq!(node(1), worker);
+}
+
+#[test]
+fn an_encrypted_network_is_shown_as_docker_does_and_without_its_keys() {
+    let mut world = World::recorded();
+    // `docker network create -d overlay --opt encrypted enc`
+    let id = world.create_network(json!({"Name": "enc", "Driver": "overlay", "Scope": "",
+        "IPAM": {"Driver": "default", "Options": {}, "Config": []}, "Options": {"encrypted": ""},
+        "CheckDuplicate": true}));
+    world.ok(Action::RotateNetworkKeys { id, grace: None });
+    let network = world.state.network(id).unwrap();
+    assert_eq!(network.keys.as_ref().unwrap().seal.keys[&2].0, KEY_BYTES[..16], "there are keys to hide");
+    let service = world.create_service(json!({"Name": "s", "TaskTemplate": {"ContainerSpec": {"Image": "i"},
+        "Networks": [{"Target": "enc"}]}}));
+    let network = world.state.network(id).unwrap();
+    let view = NetworkView::new(network).with_containers(&world.state, network, Some(world.nodes[0]));
+    let options = serde_json::to_value(&view).unwrap()["Options"].clone();
+    assert_eq!(options["encrypted"], "");
+    let service = ServiceView::new(world.state.service(service).unwrap());
+    let cluster = ClusterView::new(world.state.cluster().unwrap());
+    let assigned = assignment(&world.state, world.nodes[0]).unwrap().networks;
+    let assigned: Vec<NetworkView> = assigned.iter().map(NetworkView::assigned).collect();
+    let all = json!([view, service, cluster, assigned]).to_string();
+    for shown in [all, format!("{view:?} {assigned:?}")] {
+        let shown = shown.to_lowercase();
+        for secret in ["abab", "171,171", "171, 171", "q6ur", "\"keys\"", "seal"] {
+            assert!(!shown.contains(secret), "{secret} in {shown}");
+        }
+    }
 }
 
 #[test]

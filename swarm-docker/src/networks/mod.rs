@@ -2,6 +2,8 @@
 
 mod known;
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -75,6 +77,29 @@ pub(crate) async fn remove(State(app): State<App>, Path(term): Path<String>) -> 
         return Err(ApiError::forbidden(text));
     };
     app.propose(Action::RemoveNetwork { id }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Begins to replace the keys of an encrypted network now; `grace` is the time between two steps, in seconds. An extension:
+/// Docker replaces them every 12 hours only, and so do we besides.
+pub(crate) async fn rotate_keys(
+    State(app): State<App>,
+    Path(term): Path<String>,
+    params: Params,
+) -> Result<StatusCode, ApiError> {
+    let grace = match params.text("grace") {
+        "" => None,
+        text => {
+            let wrong = |_| ApiError::bad_request(format!("invalid grace '{text}': give whole seconds"));
+            Some(Duration::from_secs(text.parse().map_err(wrong)?))
+        }
+    };
+    let network = known::find(known::all(&app), &term, "")?;
+    let Ok(id) = network.id.parse::<NetworkId>() else {
+        let text = format!("network {} is not encrypted: it is of this host only", network.name);
+        return Err(ApiError::bad_request(text));
+    };
+    app.propose(Action::RotateNetworkKeys { id, grace }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

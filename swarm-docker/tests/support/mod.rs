@@ -150,7 +150,7 @@ impl World {
 
     pub fn ok(&mut self, action: Action) -> Reply {
         self.index += 1;
-        let reply = self.state.apply(self.index, &action.at(self.now));
+        let reply = self.state.apply(self.index, &action.at(self.now).with_random(|| KEY_BYTES));
         reply.unwrap_or_else(|rejection| panic!("{rejection}"))
     }
 
@@ -256,3 +256,6 @@ fn cluster(id: ClusterId) -> Cluster {
         gossip_keys: Vec::new(),
     }
 }
+
+/// What keys of networks are made of.
+pub const KEY_BYTES: [u8; 32] = [0xab; 32];

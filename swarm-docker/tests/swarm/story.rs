@@ -67,8 +67,27 @@ fn networks(master: &Machine, node01: &Machine) {
     assert_eq!(master.ok("network ls -q --filter label=a=b --filter driver=overlay").len(), 12);
     assert_eq!(node01.ok(list), AT_FIRST, "a worker shows the networks of its tasks only");
     master.ok("network create -d overlay unused");
+    encrypted(master);
     assert_eq!(master.ok(&format!("network rm {}", &id[..6])), id[..6]);
     assert_eq!(master.ok("network inspect -v ingress --format {{len~.Services}}"), "1");
+}
+
+fn encrypted(master: &Machine) {
+    master.ok("network create -d overlay --opt encrypted enc");
+    let (id, other) = ("network inspect enc --format {{.Id}}", "network inspect unused --format {{.Id}}");
+    let (id, other) = (master.ok(id), master.ok(other));
+    assert_eq!(master.ok("network inspect enc --format {{.Options.encrypted}}"), "");
+    assert!(master.ok("network inspect enc").contains("\"encrypted\": \"\""));
+    assert_eq!(master.ask("POST", &format!("/networks/{id}/rotate-keys"), "").0, 204);
+    assert_eq!(master.ask("POST", "/networks/enc/rotate-keys?grace=1", "").0, 204);
+    let (status, said) = master.ask("POST", &format!("/networks/{other}/rotate-keys"), "");
+    assert_eq!(status, 400, "{said}");
+    assert!(said.contains("network unused is not encrypted"), "{said}");
+    let refused = master.refused("network create -d overlay --opt encrypted --opt plane=kernel both");
+    assert!(refused.contains("leave out --opt plane=kernel, or --opt encrypted"), "{refused}");
+    let refused = master.refused("network create -d overlay --opt plane=magic wrong");
+    assert_eq!(refused, "invalid plane \"magic\": use auto, kernel or user");
+    master.ok("network rm enc");
 }
 
 fn services(master: &Machine) {
