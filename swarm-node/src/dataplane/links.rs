@@ -7,6 +7,7 @@ use overlay_core::{MacAddr, Vni};
 use overlay_linux::link::{
     Desired, Family, FdbEntry, Link, LinkName, Mark, NeighbourKey, Peer, Route, Rule, Scope, Vxlan,
 };
+use overlay_linux::user::GSO_MAX_SIZE;
 
 use super::{
     mark,
@@ -37,8 +38,10 @@ pub(crate) fn desired(scene: &Scene) -> Desired {
     if let Some(own) = &scene.fabric {
         fabric(&mut desired, own, underlay);
     }
-    for (id, network) in scene.overlays.iter().filter(|(_, network)| network.plane == OverlayPlane::Kernel) {
-        overlay(&mut desired, (network, scene.layout(id)), underlay);
+    for network in scene.overlays.values() {
+        if let OverlayPlane::Kernel(layout) = network.plane {
+            overlay(&mut desired, (network, layout), underlay);
+        }
     }
     for (id, task) in &scene.tasks {
         attach(&mut desired, scene, underlay, (id, task));
@@ -107,26 +110,24 @@ fn overlay(desired: &mut Desired, (network, layout): (&Overlay, Layout), underla
 }
 
 fn attach(desired: &mut Desired, scene: &Scene, underlay: &Underlay, (id, task): (&str, &TaskScene)) {
-    let mut index = 0;
-    for interface in &task.interfaces {
-        let Some(network) = scene.overlays.get(&interface.network) else { continue };
+    for (index, network, interface) in scene.interfaces(task) {
         let mtu = underlay.mtu_of(network);
         let mut peer =
             Peer::new(task.netns.clone(), name(&format!("eth{index}"))).with_mac(interface.mac).with_mtu(mtu);
         for address in &interface.addresses {
             peer = peer.with_address(*address);
         }
-        let link = match (&network.plane, scene.layout(&interface.network)) {
-            (OverlayPlane::Kernel, Layout::Macvlan) => Link::macvlan(tunnel_name(network.vni), peer),
-            (OverlayPlane::Kernel, Layout::Bridge) => {
+        let link = match network.plane {
+            OverlayPlane::Kernel(Layout::Macvlan) => Link::macvlan(tunnel_name(network.vni), peer),
+            OverlayPlane::Kernel(Layout::Bridge) => {
                 Link::veth(peer).with_mtu(mtu).with_master(bridge_name(network.vni))
             }
-            // The user-space plane reads what the task sends from this end.
-            (OverlayPlane::User(_), _) => Link::veth(peer).with_mtu(mtu),
+            // The user-space plane reads what the task sends from this end; wrapped, it must fit into one datagram.
+            OverlayPlane::User(_) => Link::veth(peer.with_gso_max_size(GSO_MAX_SIZE)).with_mtu(mtu),
         };
         desired.links.insert(task_link("ve", index, id), link);
-        index += 1;
     }
+    let index = scene.interfaces(task).count();
     let bridge = scene.gateway.address;
     let address = IpNet::V4(ipnet::Ipv4Net::new_assert(task.gateway_addr, bridge.prefix_len()));
     let peer = Peer::new(task.netns.clone(), name(&format!("eth{index}")))
@@ -180,9 +181,7 @@ mod tests {
     use crate::dataplane::scene::TaskInterface;
 
     /// One task on one network.
-    fn scene(options: &[(&str, &str)], plane: OverlayPlane) -> Scene {
-        let options: BTreeMap<String, String> =
-            options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    fn scene(plane: OverlayPlane) -> Scene {
         let underlay = Underlay {
             addr: "192.0.2.1".parse().unwrap(),
             mtu: 1500,
@@ -207,7 +206,6 @@ mod tests {
         Scene {
             underlay: Some(underlay),
             overlays: [("net".to_owned(), overlay)].into(),
-            layouts: [("net".to_owned(), Layout::of(&options))].into(),
             tasks: [("0123456789abcdef".to_owned(), task)].into(),
             ..Scene::default()
         }
@@ -219,14 +217,15 @@ mod tests {
 
     #[test]
     fn tasks_sit_on_the_tunnel_unless_the_network_asks_for_a_bridge() {
-        for usual in [&[][..], &[("layout", "macvlan")]] {
-            let links = links_of(&scene(usual, OverlayPlane::Kernel));
+        let option = |value: &str| BTreeMap::from([("layout".to_owned(), value.to_owned())]);
+        for usual in [BTreeMap::new(), option("macvlan")] {
+            let links = links_of(&scene(OverlayPlane::Kernel(Layout::of(&usual))));
             let LinkKind::Macvlan(macvlan) = &links["ve.00123456789"].kind else { panic!("{links:?}") };
             assert_eq!((macvlan.lower.as_str(), macvlan.peer.name.as_str()), ("ov001001", "eth0"));
             assert_eq!((macvlan.peer.mtu, links["ov001001"].mtu), (Some(1450), Some(1450)));
             assert!(links["ov001001"].master.is_none() && !links.contains_key("ob001001"));
         }
-        let links = links_of(&scene(&[("layout", "bridge")], OverlayPlane::Kernel));
+        let links = links_of(&scene(OverlayPlane::Kernel(Layout::of(&option("bridge")))));
         assert!(matches!(links["ve.00123456789"].kind, LinkKind::Veth(_)));
         for port in ["ve.00123456789", "ov001001"] {
             assert_eq!(links[port].master.as_ref().map(LinkName::as_str), Some("ob001001"));
@@ -235,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_network_of_the_user_space_plane_has_neither_tunnel_nor_bridge() {
-        let links = links_of(&scene(&[], OverlayPlane::User(None)));
+        let links = links_of(&scene(OverlayPlane::User(None)));
         assert!(matches!(links["ve.00123456789"].kind, LinkKind::Veth(_)));
         assert!(!links.contains_key("ov001001") && links["ve.00123456789"].master.is_none());
     }

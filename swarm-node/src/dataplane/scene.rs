@@ -23,8 +23,6 @@ pub(crate) struct Scene {
     pub(crate) fabric: Option<Fabric>,
     /// Overlay networks with local tasks, by id.
     pub(crate) overlays: BTreeMap<String, Overlay>,
-    /// Overlay networks whose tasks are not attached as usual, by id.
-    pub(crate) layouts: BTreeMap<String, Layout>,
     /// Local tasks, by id.
     pub(crate) tasks: BTreeMap<String, TaskScene>,
     /// Published ports.
@@ -36,9 +34,13 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// How tasks are attached to a network that the kernel forwards.
-    pub(crate) fn layout(&self, network: &str) -> Layout {
-        self.layouts.get(network).copied().unwrap_or_default()
+    /// The interfaces of a task on overlay networks: the number in its name, its network, itself.
+    pub(crate) fn interfaces<'s>(
+        &'s self,
+        task: &'s TaskScene,
+    ) -> impl Iterator<Item = (usize, &'s Overlay, &'s TaskInterface)> {
+        let known = task.interfaces.iter().filter_map(|it| Some((self.overlays.get(&it.network)?, it)));
+        known.enumerate().map(|(index, (network, interface))| (index, network, interface))
     }
 }
 
@@ -54,7 +56,6 @@ pub(crate) enum Layout {
 
 impl Layout {
     /// The wish in a network's driver options: `layout=macvlan` or `layout=bridge`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "scenes are made without a look at the options so far"))]
     pub(crate) fn of(options: &BTreeMap<String, String>) -> Self {
         match options.get("layout").map(String::as_str) {
             Some("bridge") => Self::Bridge,
@@ -90,7 +91,7 @@ impl Underlay {
     pub(crate) fn mtu_of(&self, network: &Overlay) -> u16 {
         match network.plane {
             OverlayPlane::User(Some(_)) => self.inner_mtu().saturating_sub(Seal::OVERHEAD),
-            OverlayPlane::User(None) | OverlayPlane::Kernel => self.inner_mtu(),
+            OverlayPlane::User(None) | OverlayPlane::Kernel(_) => self.inner_mtu(),
         }
     }
 }
@@ -132,7 +133,7 @@ pub(crate) struct Overlay {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum OverlayPlane {
     /// The kernel's own VXLAN device.
-    Kernel,
+    Kernel(Layout),
     /// This process; with keys if the network is sealed.
     User(Option<NetworkSeal>),
 }

@@ -37,10 +37,7 @@ pub(super) fn rules(ruleset: &mut Ruleset, scene: &Scene) {
         }
     }
     for (id, task) in &scene.tasks {
-        for (index, interface) in task.interfaces.iter().enumerate() {
-            if !scene.overlays.get(&interface.network).is_some_and(is_user) {
-                continue;
-            }
+        for (index, ..) in scene.interfaces(task).filter(|(_, network, _)| is_user(network)) {
             let device = task_link("ve", index, id).to_string();
             let hook = Hook::Ingress { device: device.clone() };
             let silent = Chain::base(BaseChain::filter(hook, 0)).rule(Rule::new().verdict(Verdict::Drop));

@@ -151,7 +151,7 @@ fn wanted(scene: &Scene, underlay: &Underlay, port_of: impl Fn(&LinkName) -> Opt
             table.neighbours.insert(remote.ip, remote.mac);
         }
         for (task, place) in &scene.tasks {
-            local(&mut table, id, (task, place), &port_of);
+            local(&mut table, scene, id, (task, place), &port_of);
         }
         if let OverlayPlane::User(Some(seal)) = &network.plane {
             table.sealed = true;
@@ -170,14 +170,13 @@ fn wanted(scene: &Scene, underlay: &Underlay, port_of: impl Fn(&LinkName) -> Opt
 /// The task's interface on this network, as a port that speaks for its own addresses only.
 fn local(
     table: &mut Network,
+    scene: &Scene,
     network: &str,
     (id, task): (&str, &TaskScene),
     port_of: &impl Fn(&LinkName) -> Option<PortId>,
 ) {
-    for (index, interface) in task.interfaces.iter().enumerate() {
-        if interface.network != network {
-            continue;
-        }
+    for (index, _, interface) in scene.interfaces(task).filter(|(.., interface)| interface.network == network)
+    {
         let Some(port) = port_of(&task_link("ve", index, id)) else { continue };
         table.stations.insert(interface.mac, Location::Port(port));
         for address in &interface.addresses {

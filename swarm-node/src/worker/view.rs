@@ -14,7 +14,7 @@ use swarm_state::{
 use super::{Attached, Worker};
 use crate::dataplane::{
     outside_devices,
-    scene::{Fabric, FabricPeer, Overlay, OverlayPlane, Scene, TaskInterface, TaskScene, Underlay},
+    scene::{Fabric, FabricPeer, Layout, Overlay, OverlayPlane, Scene, TaskInterface, TaskScene, Underlay},
 };
 
 /// Keys of the gossip, the current one first.
@@ -85,11 +85,12 @@ pub(super) fn scene(worker: &Worker) -> Result<Scene, String> {
 
 /// Sealed networks are forwarded by this process; so are others where the user wishes or the kernel cannot.
 fn plane_of(network: &swarm_state::AssignedNetwork, kernel_vxlan: bool) -> OverlayPlane {
+    let kernel = OverlayPlane::Kernel(Layout::of(&network.options));
     match (network.plane, &network.seal) {
         (_, Some(seal)) => OverlayPlane::User(Some(seal.clone())),
         (PlaneChoice::User, None) => OverlayPlane::User(None),
-        (PlaneChoice::Kernel, None) => OverlayPlane::Kernel,
-        (PlaneChoice::Auto, None) if kernel_vxlan => OverlayPlane::Kernel,
+        (PlaneChoice::Kernel, None) => kernel,
+        (PlaneChoice::Auto, None) if kernel_vxlan => kernel,
         (PlaneChoice::Auto, None) => OverlayPlane::User(None),
     }
 }

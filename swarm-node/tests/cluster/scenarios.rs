@@ -10,6 +10,7 @@ use swarm_state::{
     spec::{NodeRole, NodeSpec},
 };
 
+use crate::planes;
 use crate::world::{CLIENT, Datagrams, World, fetch, get, get_within, until};
 
 pub const ALL: &[(&str, fn())] = &[
@@ -27,6 +28,10 @@ pub const ALL: &[(&str, fn())] = &[
     ("leaving_leaves_nothing_behind_and_a_new_swarm_can_begin", leave),
     ("tasks_are_closed_to_the_outside_but_for_published_ports", closed),
     ("an_unknown_image_is_refused_slowly_and_ports_of_the_swarm_at_once", refusals),
+    ("a_network_on_the_user_plane_carries_streams_and_datagrams_of_both_families", planes::user_plane),
+    ("a_network_in_dockers_layout_carries_the_same", planes::bridge_layout),
+    ("a_listener_between_the_nodes_reads_nothing_of_an_encrypted_network", planes::sealed),
+    ("keys_of_an_encrypted_network_rotate_without_loss", planes::rotation),
     ("a_program_that_ended_without_a_daemon_has_ended", ended_meanwhile),
 ];
 
