@@ -55,6 +55,7 @@ fn options_say_who_forwards_and_whether_it_is_sealed() {
 fn what_cannot_be_honoured_is_refused_with_the_reason() {
     let mut world = World::new(1);
     for (options, text) in [
+        (json!({"layout": "tree"}), "invalid layout \"tree\": use macvlan or bridge"),
         (json!({"plane": "ebpf"}), "invalid plane \"ebpf\": use auto, kernel or user"),
         (
             json!({"encrypted": "des"}),

@@ -104,6 +104,10 @@ pub(super) fn protection(spec: &NetworkSpec) -> Result<(PlaneChoice, Option<Seal
     let refused = |text: String| Rejection::plain(RejectionKind::InvalidArgument, text);
     let plane = spec.options.get("plane").map(|text| text.parse()).transpose();
     let plane: PlaneChoice = plane.map_err(|error| refused(format!("{error}")))?.unwrap_or_default();
+    match spec.options.get("layout").map(String::as_str) {
+        None | Some("macvlan" | "bridge") => {}
+        Some(other) => return Err(refused(format!("invalid layout {other:?}: use macvlan or bridge"))),
+    }
     let algorithm = match spec.options.get("encrypted").map(String::as_str) {
         None | Some("false" | "0") => None,
         Some("" | "true" | "1") => Some(SealAlgorithm::default()),
