@@ -14,6 +14,7 @@
 //! | [`offload`] | super-frames: one frame that stands for 45, cut and put together |
 //! | [`rewrite`] | new addresses, ports and segment sizes for a frame |
 //! | [`mtu`] | how much room is left inside of the tunnel |
+//! | `seal` (a feature) | datagrams of encrypted networks, sealed and opened |
 //! | the root | [`Vni`], [`MacAddr`], and [`Vtep`], which forwards frames of many isolated networks |
 //!
 //! Nothing here allocates per packet, reads a clock or trusts a byte that came from a network.
