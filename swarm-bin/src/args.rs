@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::api::{ApiError, Client};
+use crate::bench::{self, BenchError};
 use crate::cli::{self, VerbError};
 use crate::daemon::{DaemonArgs, DaemonError};
 use crate::demo::{self, DemoError};
@@ -45,6 +46,8 @@ enum Command {
     DemoStop(demo::StopArgs),
     Doctor(DoctorArgs),
     #[command(subcommand)]
+    Bench(bench::BenchCommand),
+    #[command(subcommand)]
     Swarm(cli::SwarmCommand),
     #[command(subcommand)]
     Node(cli::NodeCommand),
@@ -62,6 +65,12 @@ enum Command {
     DemoClient(demo::ClientArgs),
     #[command(hide = true)]
     DoctorProbe,
+    #[command(hide = true)]
+    BenchRun(bench::RunArgs),
+    #[command(hide = true)]
+    BenchHost(bench::HostArgs),
+    #[command(hide = true)]
+    BenchLoad(bench::LoadArgs),
 }
 
 /// Why a command did not do what it was asked for.
@@ -73,6 +82,9 @@ pub(crate) enum CommandError {
     /// The demo could not be shown.
     #[error("swarm-bin demo: {0}")]
     Demo(#[from] DemoError),
+    /// Nothing could be measured.
+    #[error("swarm-bin bench: {0}")]
+    Bench(#[from] BenchError),
     /// A verb failed.
     #[error("{0}")]
     Verb(#[from] VerbError),
@@ -107,6 +119,10 @@ impl Cli {
             Command::DemoNode(args) => return Ok(args.run()?),
             Command::DemoClient(args) => args.run(),
             Command::DoctorProbe => return Ok(doctor::probe()),
+            Command::Bench(command) => return Ok(command.run()?),
+            Command::BenchRun(args) => return Ok(args.run()?),
+            Command::BenchHost(args) => args.run()?,
+            Command::BenchLoad(args) => args.run()?,
             Command::Swarm(command) => ask(host, |client| command.run(client))?,
             Command::Node(command) => ask(host, |client| command.run(client))?,
             Command::Network(command) => ask(host, |client| command.run(client))?,
@@ -166,6 +182,7 @@ mod tests {
             "network create -d overlay --subnet 172.19.0.1/24 --gateway 172.19.0.1 helloNew",
             "-H unix:///a.sock service ps helloworld --json",
             "demo --keep --json --nodes 5",
+            "bench dataplane --only docker,raw --tests pps64 --rounds 9 --seconds 0.3 --json",
             "daemon --host unix:///a.sock --data-dir /a",
         ] {
             let words = std::iter::once("swarm-bin").chain(line.split(' '));

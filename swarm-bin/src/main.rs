@@ -5,11 +5,13 @@
 //!   swarm-bin swarm | node | network | service | info | version ── asks a daemon, as `docker` would
 //!   swarm-bin demo ── a whole swarm on this machine: namespaces, daemons, the story, the figures
 //!   swarm-bin doctor ── what this machine offers
+//!   swarm-bin bench dataplane ── how fast it is, against Docker's and others
 //! ```
 #![forbid(unsafe_code)]
 
 mod api;
 mod args;
+mod bench;
 mod cli;
 mod clock;
 mod daemon;
