@@ -29,9 +29,11 @@ pub struct PlaneConfig {
     /// The run of this host in sealed networks: newer than that of every run before. From the time of
     /// the start, with some chance.
     pub session: Session,
-    /// How long the thread looks for work before it sleeps, counted from the last time it found some. 0: not at all.
+    /// How long the thread looks for work before it sleeps, counted from the last time it found some. 30 µs; 0: not at
+    /// all.
     ///
-    /// Saves the time that waking up takes, for the price of a busy processor during that time.
+    /// Saves the time that waking up takes where answers come fast. Where they do not, it is tried ever more rarely; with
+    /// [`Priority::RealTime`] never.
     pub busy_poll: Duration,
     /// Who waits for whom when there are more threads than processors.
     pub priority: Priority,
@@ -78,7 +80,7 @@ impl Default for PlaneConfig {
             source_ports: 4,
             integrity: Integrity::default(),
             session: new_session(),
-            busy_poll: Duration::ZERO,
+            busy_poll: Duration::from_micros(30),
             priority: Priority::default(),
             processor: None,
             frames: 32,

@@ -26,6 +26,7 @@ mod control;
 mod error;
 mod gso;
 mod outbox;
+mod patience;
 mod plane;
 mod port;
 mod stats;

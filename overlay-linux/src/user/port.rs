@@ -1,7 +1,9 @@
 //! The device of one task.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sys::uio::writev;
@@ -24,11 +26,20 @@ pub(super) struct Port {
     /// The last batch was of super-frames, and how many of them make a batch.
     large: bool,
     large_frames: usize,
+    /// The interface was down at last.
+    down: bool,
+    /// Raised when somebody should look after this port.
+    alarm: Rc<Cell<bool>>,
     pub(super) stats: PortStats,
 }
 
 impl Port {
-    pub(super) fn new(device: Attachment, verify: Verify, large_frames: usize) -> Self {
+    pub(super) fn new(
+        device: Attachment,
+        verify: Verify,
+        large_frames: usize,
+        alarm: Rc<Cell<bool>>,
+    ) -> Self {
         let (fd, packet, joins_datagrams) = match device {
             Attachment::Tap(tap) => {
                 let joins_datagrams = tap.has_udp_segmentation();
@@ -45,6 +56,8 @@ impl Port {
             verify,
             large: false,
             large_frames,
+            down: false,
+            alarm,
             stats: PortStats::default(),
         }
     }
@@ -69,6 +82,7 @@ impl Port {
             Ok(0) => 0,
             Ok(count) => {
                 self.stats.receive_calls += 1;
+                self.down = false;
                 self.large =
                     (0..count).filter_map(|index| frames.get(index)).all(|received| received.len > LARGE);
                 count
@@ -139,6 +153,7 @@ impl Port {
     fn settle(&mut self, written: nix::Result<usize>, packets: usize) {
         match written {
             Ok(len) => {
+                self.down = false;
                 self.stats.sent_frames += 1;
                 self.stats.sent_packets += packets as u64;
                 self.stats.sent_bytes += len.saturating_sub(Offload::LEN) as u64;
@@ -148,16 +163,28 @@ impl Port {
         }
     }
 
-    /// Notes an error; some mean that the device is no more.
+    /// Notes an error; some mean that the device is down or no more.
     fn trouble(&mut self, errno: Errno) {
         self.stats.refused += 1;
         self.stats.refusal = Some(errno);
-        self.stats.gone |= match (errno, self.packet) {
-            // An interface that is down comes up again; a packet socket does not say which of both it is.
-            (Errno::ENETDOWN | Errno::ENXIO | Errno::ENODEV, Some(index)) => !sys::exists(self.fd(), index),
-            (Errno::EBADFD | Errno::ENODEV | Errno::ENXIO, None) => true,
-            _ => false,
-        };
+        match (errno, self.packet) {
+            (Errno::ENETDOWN | Errno::ENXIO | Errno::ENODEV, Some(_)) => self.down = true,
+            (Errno::EBADFD | Errno::ENODEV | Errno::ENXIO, None) => self.stats.gone = true,
+            _ => return,
+        }
+        self.alarm.set(true);
+    }
+
+    /// Whether the interface was down when it was used last.
+    pub(super) const fn is_down(&self) -> bool {
+        self.down
+    }
+
+    /// Looks whether an interface that is down is still there.
+    pub(super) fn check(&mut self) {
+        if let Some(index) = self.packet.filter(|_| self.down) {
+            self.stats.gone = !sys::exists(self.fd(), index);
+        }
     }
 }
 
