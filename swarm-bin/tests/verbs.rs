@@ -173,6 +173,13 @@ fn the_verbs_of_swarm_bin_do_and_show_what_docker_does() {
     verb(0, "network create -d overlay --subnet 172.19.0.1/24 --gateway 172.19.0.1 helloNew").must();
     let duplicate = docker("network create -d overlay helloNew").refused();
     assert!(verb(0, "network create -d overlay helloNew").refused().contains(&duplicate));
+    verb(0, "network create --opt encrypted enc").must();
+    assert_eq!(verb(0, "network rotate-keys --grace 5 enc").must().trim(), "enc");
+    let plain = verb(0, "network rotate-keys helloNew").refused();
+    assert!(plain.contains("network helloNew is not encrypted"), "{plain}");
+    let options = docker("network inspect enc --format {{.Options}}").must();
+    assert!(options.contains("encrypted: ") || options.contains("encrypted:]"), "{options}");
+    verb(0, "network rm enc").must();
     verb(
         0,
         "service create --name web --replicas 2 --network helloNew -p 8080:8080 huyinghuan/helloworld:latest",

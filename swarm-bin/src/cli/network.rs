@@ -8,7 +8,7 @@ use crate::api::{Client, encode, items, text};
 use crate::out;
 use crate::table::Table;
 
-/// Makes, shows and removes networks
+/// Makes, shows and removes networks, and replaces the keys of encrypted ones
 #[derive(Clone, Debug, clap::Subcommand)]
 pub(crate) enum NetworkCommand {
     /// Lists the networks that the node knows
@@ -20,7 +20,14 @@ pub(crate) enum NetworkCommand {
     #[command(after_help = "\
 Examples:
   swarm-bin network create backend
-  swarm-bin network create -d overlay --subnet 172.19.0.0/24 --gateway 172.19.0.1 backend")]
+  swarm-bin network create -d overlay --subnet 172.19.0.0/24 --gateway 172.19.0.1 backend
+  swarm-bin network create --opt encrypted backend
+  swarm-bin network create --opt encrypted=chacha20-poly1305 backend
+
+Options of the driver:
+  encrypted[=CIPHER]        encrypts what travels between nodes: aes-128-gcm (the default), aes-256-gcm or
+                            chacha20-poly1305; the keys are replaced every 12 hours
+  plane=auto|kernel|user    who forwards its frames; encrypted networks need auto or user")]
     Create {
         /// Only overlay networks can be made
         #[arg(short, long, default_value = "overlay")]
@@ -57,6 +64,23 @@ Examples:
         /// Also the services and tasks on it
         #[arg(short, long)]
         verbose: bool,
+    },
+    /// Replaces the keys of encrypted networks now, without losing a packet
+    #[command(after_help = "\
+A new key is given to all nodes, used by all nodes, and the old one forgotten: three steps, with a grace in between so
+that each node has learned of one step before the next begins. That happens by itself every 12 hours, and when a node
+was removed. Do it by hand when somebody may have seen the keys.
+
+Examples:
+  swarm-bin network rotate-keys backend
+  swarm-bin network rotate-keys --grace 5 backend frontend   # done after 10 seconds; a node that is slower loses packets")]
+    RotateKeys {
+        /// Seconds between two steps [default: 60]
+        #[arg(long, value_name = "SECONDS")]
+        grace: Option<u64>,
+        /// Ids or names
+        #[arg(required = true, value_name = "NETWORK")]
+        networks: Vec<String>,
     },
     /// Removes networks that nobody uses
     Rm {
@@ -99,6 +123,14 @@ impl NetworkCommand {
                     all.push(client.get(&format!("/networks/{}?verbose={verbose}", encode(&network))).await?);
                 }
                 out::pretty(&Value::Array(all));
+            }
+            Self::RotateKeys { grace, networks } => {
+                let grace = grace.map(|seconds| format!("?grace={seconds}")).unwrap_or_default();
+                for network in networks {
+                    let path = format!("/networks/{}/rotate-keys{grace}", encode(&network));
+                    client.post(&path, &Value::Null).await?;
+                    out::line(network);
+                }
             }
             Self::Rm { networks } => {
                 for network in networks {
