@@ -12,6 +12,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use overlay_gossip::serf::Options;
 use overlay_gossip::tokio::Agent;
 use overlay_gossip::{Config, Event, Evidence, Key, MemberState, NetworkId, NodeName, Phase, Profile};
 use tokio::io::AsyncWriteExt;
@@ -159,4 +160,69 @@ async fn a_dropped_agent_frees_its_port() {
         assert!(start.elapsed() < SOON);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// A key is installed everywhere, then used everywhere, then the old one is retired, while all of them talk.
+#[tokio::test]
+async fn nothing_is_lost_while_keys_rotate_under_load() {
+    let key = |n: u8| Key::new([n; 32]).unwrap();
+    let (mut agents, mut events) = (Vec::new(), Vec::new());
+    for name in ["a", "b", "c", "d"] {
+        let mut config = Config::new(NodeName::new(name).unwrap(), Profile::Fast);
+        config.keys = vec![key(0)];
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let (agent, received) = Agent::bind_serf(config, Options::default(), any, any).await.unwrap();
+        agents.push(agent);
+        events.push(received);
+    }
+    let seed = agents[0].local_addr();
+    agents.iter().skip(1).for_each(|agent| agent.join(vec![seed]));
+    eventually("all up", SOON, || agents.iter().all(|agent| up(agent) == 4)).await;
+    let network = NetworkId::new("net").unwrap();
+    agents.iter().for_each(|agent| agent.join_network(network.clone()));
+    let mut sent = 0;
+    for round in 0..3 {
+        let (old, new) = (key(round), key(round + 1));
+        for keys in [vec![old.clone(), new.clone()], vec![new.clone(), old], vec![new]] {
+            for agent in &agents {
+                // Between two nodes' steps, all of them talk.
+                for (i, talker) in agents.iter().enumerate() {
+                    talker.publish(network.clone(), "t", &format!("k{sent}-{i}"), Phase::Ready, "v".into());
+                    talker.send_event("tick", format!("{sent}-{i}").into(), false).unwrap();
+                }
+                sent += 1;
+                tokio::time::sleep(Duration::from_millis(15)).await;
+                agent.set_keys(keys.clone());
+            }
+            // What was sealed before this step has arrived.
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
+    }
+    eventually("all records", SOON, || agents.iter().all(|a| a.records(&network, "t").len() == sent * 4))
+        .await;
+    let mut heard = vec![0; agents.len()];
+    let (start, wanted) = (Instant::now(), sent * 4);
+    while heard.iter().any(|count| *count < wanted) {
+        assert!(start.elapsed() < SOON, "events heard: {heard:?} of {wanted}");
+        for (received, heard) in events.iter_mut().zip(&mut heard) {
+            while let Ok(event) = received.try_recv() {
+                assert!(
+                    !matches!(event, Event::MemberDown { .. } | Event::MemberSuspect { .. }),
+                    "{event:?}"
+                );
+                *heard += usize::from(matches!(event, Event::UserEvent(_)));
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for agent in &agents {
+        let stats = agent.stats();
+        assert_eq!(
+            (stats.undecryptable, stats.malformed, stats.probes_failed),
+            (0, 0, 0),
+            "{}",
+            agent.name()
+        );
+    }
+    println!("{wanted} records and events at all 4, three rotations, nothing lost");
 }

@@ -23,6 +23,7 @@ use bytes::Bytes;
 pub use self::events::EventError;
 pub use self::tags::{Tags, TagsError};
 
+#[cfg(feature = "tokio")]
 pub(crate) use self::events::check_event;
 pub(crate) use self::keys::answer_keys;
 pub(crate) use self::state::{Outcome, Serf, after_state};

@@ -1,0 +1,9 @@
+#![no_main]
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../tests/fuzz/script.rs"]
+mod script;
+
+fuzz_target!(|bytes: &[u8]| {
+    script::run(bytes);
+});
