@@ -9,13 +9,14 @@
 //! ```
 //!
 //! [`Membership`] owns no socket, clock or thread; with one seed it does the same things again. The feature `tokio`
-//! adds `tokio::Agent`, which gives it real ones.
+//! adds `tokio::Agent`, which gives it real ones; the feature `serf` makes it a member that serf's tools understand.
 //!
 //! | module | concern |
 //! |---|---|
-//! | `wire` | bytes: MessagePack, compounds, LZW, AES-GCM, streams |
+//! | [`wire`] | bytes: MessagePack, compounds, LZW, AES-GCM, streams; Docker's NetworkDB |
 //! | `membership` | who is here: SWIM with Lifeguard, evidence of refused connections, full exchanges |
 //! | `table` | who says what: records with one owner each, spread to the members of a network |
+//! | `serf` | intents, tags, user events and questions about keys, as serf has them |
 //! | `tokio` | sockets and time |
 #![forbid(unsafe_code)]
 

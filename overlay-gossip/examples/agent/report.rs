@@ -34,6 +34,8 @@ fn fields(event: &Event) -> Value {
         Event::MemberUpdated { name, addr } => {
             json!({ "event": "member-update", "name": name.as_str(), "addr": addr.to_string() })
         }
+        Event::AddrChanged { name, was, addr } => json!({
+            "event": "addr-changed", "name": name.as_str(), "was": was.to_string(), "addr": addr.to_string() }),
         Event::MemberSuspect { name, by } => {
             json!({ "event": "suspect", "name": name.as_str(), "by": by.as_str() })
         }

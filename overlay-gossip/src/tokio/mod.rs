@@ -1,4 +1,4 @@
-//! The driver: a [`Membership`](crate::Membership) with real sockets and time.
+//! The driver: a [`Membership`] with real sockets and time.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -6,6 +6,7 @@
     clippy::disallowed_types,
     clippy::print_stdout,
     clippy::cast_possible_truncation,
+    clippy::wildcard_enum_match_arm,
     missing_docs,
     reason = "tests"
 )]
