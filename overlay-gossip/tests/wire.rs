@@ -133,6 +133,25 @@ fn bombs_are_refused_without_being_unpacked() {
 }
 
 #[test]
+fn questions_of_serf_are_answered_to_members_only() {
+    let now = Instant::now();
+    let from = "127.0.0.11:7946".parse().unwrap();
+    let ask = |frames: &[&str]| {
+        let config = Config::new(NodeName::new("watcher").unwrap(), Profile::Lan);
+        let mut node = Membership::with_serf(config, serf::Options::default(), now, 1);
+        for frame in frames {
+            node.handle_input(now, Input::Datagram { from, payload: &unhex(frame) }).unwrap();
+        }
+        let outputs = std::iter::from_fn(|| node.poll_output());
+        outputs.filter(|o| matches!(o, Output::Transmit(t) if t.payload.starts_with(b"\x08\x05"))).count()
+    };
+    let query = "plain-12-user-query_crc.hex";
+    assert_eq!(ask(&[query]), 0);
+    assert_eq!(ask(&["plain-07-compound_alive_alive_alive_user-join_crc.hex", query]), 1);
+    assert_eq!(ask(&["plain-07-compound_alive_alive_alive_user-join_crc.hex", query, query]), 1);
+}
+
+#[test]
 fn what_docker_writes_is_read_and_written_again() {
     use overlay_gossip::wire::networkdb::{EndpointRecord, Message, PeerRecord};
     fn again(message: &[u8]) -> usize {

@@ -102,11 +102,17 @@ impl Membership {
                 Outcome::Event(event) => self.event(Event::UserEvent(event)),
                 Outcome::Rejoin(intent) => self.broadcast_user(&intent),
                 Outcome::Gone(name) => self.gone_in_peace(now, &name),
+                // Answers go to members only: a stranger could have them sent to anybody.
+                Outcome::Answer(to, _) | Outcome::Keys { to, .. } if !self.is_member_addr(to) => {
+                    self.stats.ignored += 1;
+                }
                 Outcome::Answer(to, body) => self.transmit(to, &super::user::user_message(&body), false),
                 Outcome::Keys { to, name, payload, query } => {
-                    let Some((answer, changed)) = answer_keys(&name, &payload, &mut self.config.keys) else {
-                        continue;
-                    };
+                    // Who may speak without a key must not change keys.
+                    let mut none = Vec::new();
+                    let sealed = self.config.verify_incoming;
+                    let keys = if sealed { &mut self.config.keys } else { &mut none };
+                    let Some((answer, changed)) = answer_keys(&name, &payload, keys) else { continue };
                     if changed {
                         self.envelope.keyring = Keyring::new(&self.config.keys);
                         let keys = self.config.keys.clone();

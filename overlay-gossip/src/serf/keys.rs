@@ -13,7 +13,7 @@ pub(crate) fn answer_keys(name: &str, payload: &[u8], keys: &mut Vec<Key>) -> Op
     }
     let before = keys.clone();
     let result = if keys.is_empty() {
-        Err("no keys: the cluster is not encrypted")
+        Err("no keys, or plain text is let in, too")
     } else {
         obey(name, payload, keys)
     };

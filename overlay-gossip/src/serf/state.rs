@@ -125,8 +125,7 @@ impl Serf {
         self.status.get(name).is_some_and(|status| status.leaving)
     }
 
-    /// A member is new, or back: what it meant to do before is over, unless that was said just before it was heard
-    /// of at all.
+    /// A member is new, or back: what it meant to do before is over.
     pub(crate) fn member_came(&mut self, name: &NodeName) {
         if let Some(status) = self.status.get_mut(name) {
             status.leaving = false;
