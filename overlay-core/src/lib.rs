@@ -15,6 +15,7 @@
 //! | [`rewrite`] | new addresses, ports and segment sizes for a frame |
 //! | [`mtu`] | how much room is left inside of the tunnel |
 //! | `seal` (a feature) | datagrams of encrypted networks, sealed and opened |
+//! | `tokio` (a feature) | a driver on one UDP socket |
 //! | the root | [`Vni`], [`MacAddr`], and [`Vtep`], which forwards frames of many isolated networks |
 //!
 //! Nothing here allocates per packet, reads a clock or trusts a byte that came from a network.
@@ -34,6 +35,8 @@ pub mod rewrite;
 #[cfg(feature = "seal")]
 pub mod seal;
 mod text;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod vni;
 #[cfg(feature = "std")]
 mod vtep;

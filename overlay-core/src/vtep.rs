@@ -15,6 +15,7 @@ mod groups;
 mod guard;
 mod judge;
 mod learnt;
+mod mix;
 mod neighbour;
 mod network;
 mod reply;
@@ -26,6 +27,7 @@ mod table;
 use groups::{Family, MAX_RESPONSE};
 use guard::{Guard, link_local};
 use judge::{Judge, Sender};
+use mix::Quick;
 pub use network::{Learning, Location, Network, NetworkError, PortId, Snooping};
 use reply::Desk;
 pub use reply::Reply;
@@ -72,7 +74,7 @@ pub struct Vtep {
 #[derive(Debug, Default)]
 struct Tables {
     networks: BTreeMap<Vni, Table>,
-    ports: HashMap<PortId, Attachment>,
+    ports: HashMap<PortId, Attachment, Quick>,
     desk: Desk,
     /// No table has something to do before.
     deadline: Option<Instant>,

@@ -26,23 +26,23 @@ use overlay_core::wire::{ArpOperation, EtherType, protocol};
 use world::{A, A6, B, C, C6, arp, datagram, framed, igmp, igmp_v3, ipv4, ipv6, mac, mld, mld_v2};
 use world::{neighbour_message, solicitation, syn, to_group, udp, vni};
 
-type Body = fn(&[u8]);
+/// The name of a target, what it does, and what its corpus begins with.
+struct Target(&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
 
-/// Every target, and what its corpus begins with.
-const TARGETS: &[(&str, Body, fn() -> Vec<Vec<u8>>)] = &[
-    ("wire", bodies::wire, wire_seeds),
-    ("split", bodies::split, split_seeds),
-    ("coalesce", bodies::coalesce, coalesce_seeds),
-    ("rewrite", bodies::rewrite, rewrite_seeds),
+const TARGETS: &[Target] = &[
+    Target("wire", bodies::wire, wire_seeds),
+    Target("split", bodies::split, split_seeds),
+    Target("coalesce", bodies::coalesce, coalesce_seeds),
+    Target("rewrite", bodies::rewrite, rewrite_seeds),
     #[cfg(feature = "seal")]
-    ("seal", bodies::seal, seal_seeds),
-    ("vtep", bodies::vtep, vtep_seeds),
+    Target("seal", bodies::seal, seal_seeds),
+    Target("vtep", bodies::vtep, vtep_seeds),
 ];
 
 #[test]
 fn the_corpus_and_its_mutations_are_survived() {
     let mutations = std::env::var("FUZZ_MUTATIONS").ok().map_or(50_000, |text| text.parse().unwrap());
-    for (name, body, _) in TARGETS {
+    for Target(name, body, _) in TARGETS {
         let corpus = corpus(name);
         assert!(!corpus.is_empty(), "{name} has no corpus");
         corpus.iter().for_each(|input| body(input));
@@ -59,7 +59,7 @@ fn the_corpus_and_its_mutations_are_survived() {
 #[test]
 #[ignore = "writes the corpus anew; for whoever changes a format"]
 fn the_corpus_is_written() {
-    for (name, _, seeds) in TARGETS {
+    for Target(name, _, seeds) in TARGETS {
         let folder = folder(name);
         std::fs::create_dir_all(&folder).unwrap();
         for (index, seed) in seeds().into_iter().enumerate() {

@@ -32,9 +32,9 @@ const STRANGER: MacAddr = MacAddr::new([2, 0, 0, 0, 0, 0x78]);
 
 /// Pairs of VNIs that differ in one bit, in all bits, or by one.
 fn pairs() -> impl Iterator<Item = [Vni; 2]> {
-    let base = 0x0010_01u32;
+    let base = 0x1001u32;
     let flips = (0..24).map(move |bit| [base, base ^ 1 << bit]);
-    let others = [[0, 0x00ff_ffff], [1, 2], [0, 1], [0x00ff_fffe, 0x00ff_ffff], [0x0001_00, 0x0100_00]];
+    let others = [[0, 0x00ff_ffff], [1, 2], [0, 1], [0x00ff_fffe, 0x00ff_ffff], [0x100, 0x1_0000]];
     flips.chain(others).map(|pair| pair.map(|vni| Vni::new(vni).unwrap()))
 }
 
@@ -168,10 +168,8 @@ impl Pair {
     fn questions(&mut self, seconds: u64) {
         self.vtep.handle_timeout(at(seconds));
         while let Some(verdict) = self.vtep.poll_query(at(seconds)) {
-            let vni = match &verdict {
-                Verdict::Flood { encap, .. } => vni_of(*encap),
-                other => panic!("{other:?}"),
-            };
+            let Verdict::Flood { encap, .. } = &verdict else { panic!("{verdict:?}") };
+            let vni = vni_of(*encap);
             let side = self.sides.iter().find(|side| side.vni == vni).unwrap();
             check(side, None, verdict);
         }
@@ -249,7 +247,7 @@ enum Step {
     Wait { seconds: u64 },
 }
 
-const VNIS: [u32; 4] = [0x1001, 0x1000, 0x0110_01, 0x8010_01];
+const VNIS: [u32; 4] = [0x1001, 0x1000, 0x1_1001, 0x80_1001];
 const MACS: [MacAddr; 6] = [
     MacAddr::new([2, 0, 0, 0, 0, 1]),
     MacAddr::new([2, 0, 0, 0, 0, 2]),
@@ -443,8 +441,8 @@ fn network_of(vni: usize, ports: usize, [flood, learning, sealed]: [bool; 3]) ->
         Network { flood, sealed, learning: learning.then(Learning::default), ..Network::default() };
     network.peers.insert(host(vni));
     network.stations.insert(MACS[2], Location::Endpoint(host((vni + 1) % 4)));
-    for index in 0..ports.min(2) {
-        network.stations.insert(MACS[index], Location::Port(port(first + index as u32)));
+    for (mac, id) in MACS.iter().zip(first..).take(ports.min(2)) {
+        network.stations.insert(*mac, Location::Port(port(id)));
     }
     network
 }

@@ -8,6 +8,7 @@ use super::{
     Discard, Location, Network, NetworkError, Occupancy, PortId,
     groups::{Audience, Groups},
     learnt::Learnt,
+    mix::Quick,
     snoop::{self, Scope},
 };
 use crate::MacAddr;
@@ -15,7 +16,7 @@ use crate::MacAddr;
 /// A network in the form that the packet path reads.
 #[derive(Debug)]
 pub(super) struct Table {
-    stations: HashMap<MacAddr, Location>,
+    stations: HashMap<MacAddr, Location, Quick>,
     neighbours: HashMap<IpAddr, MacAddr>,
     ports: Vec<PortId>,
     /// Ports with more than one station.
@@ -45,7 +46,7 @@ impl Table {
         }
         let (mut ports, mut shared_ports) = (BTreeSet::new(), BTreeSet::new());
         let mut endpoints: BTreeSet<IpAddr> = network.peers.iter().map(IpAddr::to_canonical).collect();
-        let mut stations = HashMap::with_capacity(network.stations.len());
+        let mut stations = HashMap::with_capacity_and_hasher(network.stations.len(), Quick::default());
         for (mac, location) in network.stations {
             let location = match location {
                 Location::Port(port) => {
