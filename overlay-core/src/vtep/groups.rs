@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Location, PortId, Snooping};
+use super::{Location, PortId, Snooping, network::FOR_EVER};
 
 /// Who wants to hear which group: what IGMP and MLD snooping remembers ([RFC 4541]). Bounded.
 ///
@@ -53,7 +53,10 @@ struct Routing {
 }
 
 impl Groups {
-    pub(super) fn new(config: Snooping) -> Self {
+    pub(super) fn new(mut config: Snooping) -> Self {
+        config.membership = config.membership.min(FOR_EVER);
+        config.querier = config.querier.min(FOR_EVER);
+        config.query_interval = config.query_interval.clamp(MIN_INTERVAL, FOR_EVER);
         Self {
             config,
             groups: HashMap::new(),
@@ -259,6 +262,9 @@ impl Routing {
 
 /// How long hosts may wait before they answer a question: 10 s (RFC 3376 §8.3, RFC 3810 §9.3).
 pub(super) const MAX_RESPONSE: Duration = Duration::from_secs(10);
+
+/// Whoever asks more often has mistaken the unit.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 fn push(member: Location, ports: &mut Vec<PortId>, endpoints: &mut Vec<IpAddr>) {
     match member {

@@ -1,6 +1,6 @@
 use std::{collections::HashMap, net::IpAddr, time::Instant};
 
-use super::Learning;
+use super::{Learning, network::FOR_EVER};
 use crate::MacAddr;
 
 /// Stations of other hosts as their datagrams tell; bounded, and forgotten when they fall silent.
@@ -27,7 +27,8 @@ struct Sighting {
 }
 
 impl Learnt {
-    pub(super) fn new(config: Learning) -> Self {
+    pub(super) fn new(mut config: Learning) -> Self {
+        config.ageing = config.ageing.min(FOR_EVER);
         Self { config, stations: HashMap::new(), sweep_at: None }
     }
 

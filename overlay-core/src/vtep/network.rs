@@ -62,7 +62,7 @@ pub struct Network {
 pub struct Learning {
     /// Stations that are remembered at most; further ones are counted, not learnt. 4096.
     pub max_entries: usize,
-    /// How long a station that is not heard is remembered. 300 s, as Linux.
+    /// How long a station that is not heard is remembered, ten years at most. 300 s, as Linux.
     pub ageing: Duration,
 }
 
@@ -132,7 +132,7 @@ pub struct Snooping {
     pub membership: Duration,
     /// How long a question counts. 255 s ([RFC 3376 §8.5](https://www.rfc-editor.org/rfc/rfc3376#section-8.5)).
     pub querier: Duration,
-    /// Time between two questions, if nobody else asks. 125 s
+    /// Time between two questions, if nobody else asks; at least 1 s. 125 s
     /// ([RFC 3376 §8.2](https://www.rfc-editor.org/rfc/rfc3376#section-8.2)).
     pub query_interval: Duration,
 }
@@ -153,3 +153,6 @@ impl Default for Learning {
         Self { max_entries: 4096, ageing: Duration::from_secs(300) }
     }
 }
+
+/// The longest time that is told apart from never: ten years, so that no sum with it overflows.
+pub(super) const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);

@@ -1,7 +1,8 @@
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use overlay_core::wire::ArpOperation;
-use overlay_core::{Discard, Learning, Location, MacAddr, Network, Verdict};
+use overlay_core::{Discard, Learning, Location, MacAddr, Network, Snooping, Verdict};
 
 use crate::world::*;
 
@@ -80,6 +81,22 @@ fn a_full_table_learns_no_more_until_there_is_room() {
     assert_eq!((vtep.stats().learnt, vtep.stats().not_learnt), (10, 10));
     let _ = receive_at(&mut vtep, at(301), THERE, &frame(GUEST, mac(A), b""));
     assert_eq!(vtep.occupancy(vni(1)).unwrap().learnt, 1, "aged without a call of handle_timeout");
+}
+
+#[test]
+fn any_time_may_be_configured() {
+    for time in [Duration::ZERO, Duration::MAX] {
+        let learning = Some(Learning { ageing: time, ..Learning::default() });
+        let snooping =
+            Snooping { membership: time, querier: time, query_interval: time, ..Snooping::default() };
+        let mut vtep = vtep_with(Network { flood: true, learning, snooping: Some(snooping), ..network() });
+        let report = igmp(GUEST, C, 0x16, Ipv4Addr::new(239, 1, 1, 1));
+        let _ = receive_at(&mut vtep, at(0), SILENT, &report);
+        let to_guest = send_at(&mut vtep, at(1_000_000), port(1), &frame(mac(A), GUEST, b""));
+        assert_eq!(audience(to_guest).1.len(), if time.is_zero() { 2 } else { 1 });
+        vtep.handle_timeout(at(1_000_000));
+        assert!(vtep.poll_timeout().is_none_or(|deadline| deadline > at(1_000_000)), "no busy loop");
+    }
 }
 
 #[test]
