@@ -7,7 +7,10 @@ use std::{
 };
 
 use ipnet::{IpNet, Ipv4Net};
-use overlay_core::{MacAddr, Vni, seal::Seal};
+use overlay_core::{
+    MacAddr, Vni,
+    seal::{Seal, Session},
+};
 use overlay_lb::{MeshPlan, Protocol, VipPlan};
 use overlay_linux::netns::NetNs;
 use swarm_state::object::NetworkSeal;
@@ -30,7 +33,7 @@ pub(crate) struct Scene {
     /// The link to the outside of every task.
     pub(crate) gateway: GatewayBridge,
     /// This run of the daemon, for sealed networks: greater than every earlier one.
-    pub(crate) session: u64,
+    pub(crate) session: Option<Session>,
 }
 
 impl Scene {

@@ -55,12 +55,17 @@ impl Running {
         Some(self.get()?.stats())
     }
 
+    /// Ends the plane: the worker ends.
+    pub(crate) fn stop(&self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     fn get(&self) -> Option<Arc<UserPlane>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set(&self, plane: Option<Arc<UserPlane>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = plane;
+    fn set(&self, plane: Arc<UserPlane>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(plane);
     }
 }
 
@@ -69,21 +74,19 @@ impl UserNetworks {
         Self { running, told: Wanted::default() }
     }
 
-    /// Tells the plane what changed; starts it for the first such network and ends it after the last one.
+    /// Tells the plane what changed; starts it for the first such network. It stays until the worker ends: another one
+    /// would count the datagrams of sealed networks from 1 again, in the same session.
     pub(super) fn converge(&mut self, scene: &Scene, netlink: &Netlink) -> (usize, Vec<String>) {
-        let underlay = scene.underlay.as_ref().filter(|_| scene.overlays.values().any(is_user));
-        let Some(underlay) = underlay else {
-            self.running.set(None);
-            self.told = Wanted::default();
+        let (Some(underlay), Some(session)) = (&scene.underlay, scene.session) else {
             return (0, Vec::new());
         };
         let plane = match self.running.get() {
             Some(plane) => plane,
-            None => match start(underlay, scene.session) {
+            None if !scene.overlays.values().any(is_user) => return (0, Vec::new()),
+            None => match start(underlay, session) {
                 Ok(plane) => {
-                    self.told = Wanted::default();
                     let plane = Arc::new(plane);
-                    self.running.set(Some(Arc::clone(&plane)));
+                    self.running.set(Arc::clone(&plane));
                     plane
                 }
                 Err(error) => return (0, vec![format!("user-space plane: {error}")]),
@@ -130,14 +133,14 @@ pub(super) const fn local_port(underlay: &Underlay) -> u16 {
     if underlay.kernel_vxlan { underlay.port.wrapping_add(1) } else { underlay.port }
 }
 
-fn start(underlay: &Underlay, session: u64) -> Result<UserPlane, PlaneError> {
+fn start(underlay: &Underlay, session: Session) -> Result<UserPlane, PlaneError> {
     // Datagrams that were steered here carry a checksum: the hook passes over those without.
     let integrity = if underlay.kernel_vxlan { Integrity::Outer } else { Integrity::Inner };
     UserPlane::start(PlaneConfig {
         local: SocketAddr::new(underlay.addr, local_port(underlay)),
         remote_port: underlay.port,
         integrity,
-        session: Session::new(session),
+        session,
         ..PlaneConfig::default()
     })
 }

@@ -12,8 +12,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
+use overlay_core::seal::Session;
 use overlay_gossip::{NodeName, Profile, tokio::Agent};
 use overlay_linux::netns::NetNs;
 use swarm_state::{Assignment, TaskId, object::TaskStatus};
@@ -67,7 +69,7 @@ pub(crate) struct Worker {
     /// Whether this kernel can make VXLAN devices.
     pub(crate) kernel_vxlan: bool,
     /// This run of the daemon: greater than every earlier one in this directory.
-    pub(crate) session: u64,
+    pub(crate) session: Session,
     /// The user-space plane while a network needs it.
     pub(crate) user_plane: dataplane::Running,
     managers: Mutex<Vec<String>>,
@@ -210,6 +212,7 @@ impl Worker {
         let _ = tokio::time::timeout(FAREWELL, self.paused.notified()).await;
         lock(&self.background).abort_all();
         self.plane().stop();
+        self.user_plane.stop();
         if let Some(agent) = self.gossip.get() {
             agent.shutdown().await;
         }
@@ -219,12 +222,13 @@ impl Worker {
     pub(crate) async fn remove(&self) {
         lock(&self.background).abort_all();
         self.plane().stop();
+        self.user_plane.stop();
         if let Some(agent) = self.gossip.get() {
             agent.leave().await;
             agent.shutdown().await;
         }
         let tasks: Vec<TaskId> = lock(&self.attached).keys().copied().collect();
-        let grace = std::time::Duration::from_secs(2);
+        let grace = Duration::from_secs(2);
         let stops = tasks.iter().map(|task| self.runtime.stop(task.as_str(), "SIGTERM", grace));
         futures_util::future::join_all(stops).await;
         for task in &tasks {
@@ -245,13 +249,14 @@ fn assignment_file(config: &NodeConfig) -> PathBuf {
     config.data_dir.join("assignment.json")
 }
 
-/// A number for this run that no earlier run in this directory had, also if the clock was set back.
-fn next_session(config: &NodeConfig) -> u64 {
+/// A session for this run that no other run had, also if the clock was set back.
+fn next_session(config: &NodeConfig) -> Session {
     let file = config.data_dir.join("session");
-    let last: u64 =
-        std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-    let session = u64::try_from(clock::now().as_nanos()).unwrap_or(0).max(last + 1);
-    if let Err(error) = std::fs::write(&file, session.to_string()) {
+    let last = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
+    let since_1970 = Duration::from_nanos(u64::try_from(clock::now().as_nanos()).unwrap_or(0));
+    let fresh = Session::at(since_1970, u32::from_ne_bytes(clock::random()));
+    let session = last.map_or(fresh, |last| fresh.newer_than(Session::new(last)));
+    if let Err(error) = std::fs::write(&file, session.get().to_string()) {
         crate::notice(&format!("{}: {error}; sealed networks rely on the clock instead", file.display()));
     }
     session
@@ -274,7 +279,7 @@ async fn follow_assignment(worker: Arc<Worker>) {
                     "gossip on port {}: {error}; trying again",
                     worker.post.config.gossip_port
                 ));
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
     };
@@ -291,7 +296,7 @@ async fn follow_assignment(worker: Arc<Worker>) {
             gone = assignments.changed() => if gone.is_err() { return },
             gone = changed.changed() => if gone.is_err() { return },
         }
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await; // changes that come together
+        tokio::time::sleep(Duration::from_millis(2)).await; // changes that come together
     }
 }
 
@@ -329,12 +334,12 @@ async fn joined(events: &mut UnboundedReceiver<overlay_gossip::Event>) {
 }
 
 /// Time to tell the manager that the daemon will be back.
-const FAREWELL: std::time::Duration = std::time::Duration::from_millis(300);
+const FAREWELL: Duration = Duration::from_millis(300);
 
 /// Time to find a peer before the tables are taken as they are.
-const LONELY: std::time::Duration = std::time::Duration::from_secs(3);
+const LONELY: Duration = Duration::from_secs(3);
 /// Time in which a peer that was found sends its tables, and adopted tasks are told of.
-const EXCHANGE: std::time::Duration = std::time::Duration::from_millis(300);
+const EXCHANGE: Duration = Duration::from_millis(300);
 
 /// The name servers of the host, for names that are not ours.
 pub(crate) fn upstreams(config: &NodeConfig) -> Vec<IpAddr> {

@@ -78,7 +78,7 @@ pub(super) fn scene(worker: &Worker) -> Result<Scene, String> {
         overlays: overlays.collect(),
         tasks: tasks.collect(),
         mesh: mesh.unwrap_or_default(),
-        session: worker.session,
+        session: Some(worker.session),
         ..Scene::default()
     })
 }
