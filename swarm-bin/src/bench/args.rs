@@ -75,6 +75,9 @@ pub(super) struct Plan {
     /// Who sends the TCP streams; auto: iperf3 if it is installed and `--seconds` is whole
     #[arg(long, value_enum, default_value_t)]
     pub(super) load: Load,
+    /// Prints the counters of the user planes at the end, on standard error
+    #[arg(long)]
+    pub(super) stats: bool,
     #[command(flatten, next_help_heading = "The user plane")]
     pub(super) tuning: Tuning,
 }
@@ -146,6 +149,21 @@ impl Plan {
         }
     }
 
+    /// What is about to happen.
+    ///
+    /// # Errors
+    ///
+    /// No such layout.
+    pub(super) fn announced(&self) -> Result<String, BenchError> {
+        let (layouts, tests, rounds) = (self.layouts()?.len(), self.tests().len(), self.rounds);
+        let turns = u32::try_from(layouts * tests).unwrap_or(u32::MAX).saturating_mul(rounds);
+        // Processes start and end, and layouts are built.
+        let seconds = f64::from(turns) * (self.seconds + 0.15) + 10.0;
+        let span =
+            if seconds < 100.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) };
+        Ok(format!("{layouts} layouts, {tests} tests of {} s, {rounds} rounds: about {span}", self.seconds))
+    }
+
     /// The same on a command line.
     pub(super) fn words(&self) -> Vec<OsString> {
         let mut words: Vec<OsString> =
@@ -160,6 +178,7 @@ impl Plan {
             words.extend(named(test.to_possible_value()));
         }
         words.extend(self.all.then(|| "--all".into()));
+        words.extend(self.stats.then(|| "--stats".into()));
         words.push("--load".into());
         words.extend(named(self.load.to_possible_value()));
         words.extend(self.tuning.words().into_iter().map(OsString::from));
@@ -200,7 +219,7 @@ mod tests {
     #[test]
     fn a_plan_survives_the_command_line() {
         let plan = plan(
-            "--rounds 3 --seconds 0.25 --only raw,docker --tests tcp_rr,pps64 --all --load own --busy-poll 50 --nice -5",
+            "--rounds 3 --seconds 0.25 --only raw,docker --tests tcp_rr,pps64 --all --load own --stats --busy-poll 50 --nice -5",
         );
         let words = std::iter::once("x".into()).chain(plan.words());
         let again = Line::parse_from(words).plan;

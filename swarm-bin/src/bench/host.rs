@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use clap::Args;
 use overlay_core::seal::{Algorithm, KeyId, SealKey};
-use overlay_core::{Location, MacAddr, Network, PortId, VXLAN_PORT, Vni};
+use overlay_core::{Location, MacAddr, Network, PortId, VXLAN_PORT};
 use overlay_linux::link::Netlink;
 use overlay_linux::netns::NetNs;
 use overlay_linux::user::{Attachment, PacketSocket, PlaneConfig, Priority, Tap, UserPlane};
 
 use super::error::BenchError;
-use super::lab::{Container, Host, Site, VNI, name};
+use super::lab::{Container, Crowd, Host, Site, name, stranger, vni};
 use super::load::READY;
 use super::program::ourselves;
 use crate::out;
@@ -49,6 +49,12 @@ pub(crate) struct HostArgs {
     /// Encrypts with this algorithm
     #[arg(long)]
     seal: Option<Algorithm>,
+    /// Further stations of the network, on the other host
+    #[arg(long, default_value_t = 0)]
+    stations: u16,
+    /// Further networks
+    #[arg(long, default_value_t = 0)]
+    networks: u16,
     #[command(flatten)]
     tuning: Tuning,
 }
@@ -76,28 +82,40 @@ pub(super) enum Attach {
     Tap { netns: PathBuf },
 }
 
+/// How the network is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inside {
+    /// Bytes of the largest packet.
+    pub(super) mtu: u16,
+    /// How it is encrypted.
+    pub(super) seal: Option<Algorithm>,
+    /// What else there is.
+    pub(super) crowd: Crowd,
+}
+
 impl HostArgs {
-    /// A command that runs a host: `ends` are its own and the far host with its container, `inside` is the MTU inside of
-    /// the network and how it is encrypted.
+    /// A command that runs a host: `ends` are its own and the far host with its container.
     pub(super) fn command(
         site: &Site,
         attach: Attach,
         ends: [(&Host, &Container); 2],
-        inside: (u16, Option<&str>),
+        inside: Inside,
     ) -> Command {
         let [(host, own), (far_host, far)] = ends;
         let station = |container: &Container| format!("{}={}", container.addr, container.mac);
         let mut command = ourselves();
         command.arg("bench-host").args(["--local", &host.addr.to_string()]);
-        command.args(["--remote", &far_host.addr.to_string(), "--mtu", &inside.0.to_string()]);
+        command.args(["--remote", &far_host.addr.to_string(), "--mtu", &inside.mtu.to_string()]);
         command.args(["--own", &station(own), "--far", &station(far)]);
         match attach {
             Attach::Packet { dev } => command.arg("--packet").arg(dev),
             Attach::Tap { netns } => command.arg("--tap").arg(netns),
         };
-        if let Some(algorithm) = inside.1 {
-            command.args(["--seal", algorithm]);
+        if let Some(algorithm) = inside.seal {
+            command.args(["--seal", &algorithm.to_string()]);
         }
+        let Crowd { stations, networks } = inside.crowd;
+        command.args(["--stations", &stations.to_string(), "--networks", &networks.to_string()]);
         command.args(site.tuning.words());
         command
     }
@@ -110,13 +128,18 @@ impl HostArgs {
     pub(crate) fn run(self) -> Result<(), BenchError> {
         let plane = UserPlane::start(self.tuning.config((self.local, VXLAN_PORT).into()))
             .map_err(failed("start the plane"))?;
-        let vni = Vni::new(VNI).map_err(failed("number the network"))?;
-        plane.set_network(vni, self.network()).map_err(failed("describe the network"))?;
+        let own = vni(0)?;
+        plane.set_network(own, self.network()).map_err(failed("describe the network"))?;
+        for further in 1..=self.networks {
+            let peers = [self.remote.into()].into();
+            let network = Network { peers, mtu: Some(self.mtu), ..Network::default() };
+            plane.set_network(vni(further)?, network).map_err(failed("describe a further network"))?;
+        }
         if let Some(algorithm) = self.seal {
             // Nobody else is on this wire; what counts is the work.
             let key = SealKey::new(algorithm, &vec![0x5a; algorithm.key_len()]);
             let keys = BTreeMap::from([(KeyId::new(1), key.map_err(failed("make a key"))?)]);
-            plane.set_keys(vni, KeyId::new(1), keys).map_err(failed("set keys"))?;
+            plane.set_keys(own, KeyId::new(1), keys).map_err(failed("set keys"))?;
         }
         plane.attach(PORT, self.attachment()?).map_err(failed("attach the container"))?;
         out::line(READY);
@@ -127,13 +150,12 @@ impl HostArgs {
     }
 
     fn network(&self) -> Network {
+        let there = Location::Endpoint(self.remote.into());
+        let strangers = (0..self.stations).map(|index| (stranger(index), there));
+        let known = [(self.own.1, Location::Port(PORT)), (self.far.1, there)];
         Network {
             peers: [self.remote.into()].into(),
-            stations: [
-                (self.own.1, Location::Port(PORT)),
-                (self.far.1, Location::Endpoint(self.remote.into())),
-            ]
-            .into(),
+            stations: strangers.chain(known).collect(),
             neighbours: [(self.own.0.into(), self.own.1), (self.far.0.into(), self.far.1)].into(),
             sealed: self.seal.is_some(),
             mtu: Some(self.mtu),

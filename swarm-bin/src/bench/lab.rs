@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use overlay_core::MacAddr;
-use overlay_linux::link::{Desired, Link, LinkName, Netlink, Peer, Scope};
+use overlay_core::{MacAddr, Vni};
+use overlay_linux::link::{Desired, Interface, Link, LinkName, Netlink, Peer, Scope};
 use overlay_linux::netns::NetNs;
 
 use super::error::BenchError;
@@ -42,6 +42,15 @@ pub(super) struct Site {
     pub(super) tunnel_offload: bool,
     /// Of the user plane.
     pub(super) tuning: Tuning,
+}
+
+/// What else a host knows that no packet of a test needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Crowd {
+    /// Further stations of the network, on the other host.
+    pub(super) stations: u16,
+    /// Further networks.
+    pub(super) networks: u16,
 }
 
 /// A host: a namespace with `eth0` on the underlay.
@@ -159,16 +168,30 @@ pub(super) fn cable(a: &NetNs, at_a: Ipv4Addr, b: &Arc<NetNs>, at_b: Ipv4Addr) -
 ///
 /// It did not come, or the kernel refused.
 pub(super) fn dress(netns: &NetNs, dev: &str, link: impl Fn(Link) -> Link) -> Result<(), BenchError> {
+    until(netns, dev, |_| true)?;
+    let links = [(name(dev)?, link(Link::existing()))].into();
+    converge(netns, &[], &Desired { links, ..Desired::default() })
+}
+
+/// Waits until the interface `dev` is there and as it should be.
+///
+/// # Errors
+///
+/// It is not for a long time.
+pub(super) fn until(
+    netns: &NetNs,
+    dev: &str,
+    as_it_should: impl Fn(&Interface) -> bool,
+) -> Result<(), BenchError> {
     let netlink = Netlink::open_in(netns).map_err(BenchError::system("talk to the kernel about links"))?;
     let give_up = clock::now() + PATIENCE;
-    while netlink.interface(dev)?.is_none() {
+    while !netlink.interface(dev)?.as_ref().is_some_and(&as_it_should) {
         if clock::now() > give_up {
             return Err(BenchError::Slow { what: format!("making {dev}"), seconds: PATIENCE.as_secs() });
         }
         thread::sleep(Duration::from_millis(10));
     }
-    let links = [(name(dev)?, link(Link::existing()))].into();
-    converge(netns, &[], &Desired { links, ..Desired::default() })
+    Ok(())
 }
 
 /// Makes a namespace what it should be, as far as links that begin with `ours` go.
@@ -206,6 +229,22 @@ pub(super) fn path(netns: &NetNs) -> String {
     format!("/proc/{}/fd/{}", std::process::id(), netns.as_fd().as_raw_fd())
 }
 
+/// A station that nobody talks to.
+pub(super) fn stranger(index: u16) -> MacAddr {
+    let [a, b] = index.to_be_bytes();
+    MacAddr::new([2, 0x99, 0, 0, a, b])
+}
+
+/// A network's number: the one that is used, or a further one.
+///
+/// # Errors
+///
+/// None.
+pub(super) fn vni(further: u16) -> Result<Vni, BenchError> {
+    let vni = Vni::new(4097 + u32::from(further));
+    vni.map_err(|error| BenchError::Report { report: error.to_string() })
+}
+
 /// An address in its /24.
 pub(super) fn net(addr: Ipv4Addr) -> Ipv4Net {
     Ipv4Net::new_assert(addr, 24)
@@ -213,8 +252,5 @@ pub(super) fn net(addr: Ipv4Addr) -> Ipv4Net {
 
 /// Bytes that fit into VXLAN over an underlay of 1500.
 pub(super) const VXLAN_MTU: u16 = 1450;
-
-/// The network of every overlay layout.
-pub(super) const VNI: u32 = 4097;
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -111,7 +111,8 @@ impl Report {
     /// The tables for people.
     pub(super) fn text(&self) -> String {
         let mut parts = vec![format!(
-            "\n{} rounds of {} s, TCP streams by {}, {} cores, Linux {}; median (least to most)",
+            "\n{} rounds of {} s, TCP streams by {}, {} cores, Linux {}\n\
+             median (least–most) of the rounds, × Docker's on the same underlay within each round",
             self.rounds,
             self.seconds,
             if self.load == "own" { "this program" } else { self.load },
@@ -139,10 +140,14 @@ impl Report {
             ["TCP, Gbit/s", "4 STREAMS", "UDP 64 B, kpps", "TCP RR P50, us", "P99, us", "CORES (TCP)"];
         let [a, b, c, d, e, f] = heads;
         let mut table = Table::new(["LAYOUT", a, b, c, d, e, f]);
+        let ratios = self.ratios();
         for layout in Layout::ALL {
             let cell = |measure: Measure| {
                 let Spread { median, min, max } = self.spread(layout.name, measure)?;
-                Some(format!("{} ({}–{})", digits(median), digits(min), digits(max)))
+                let row = format!("{}/{}/vs_docker", layout.name, measure.name());
+                let ratio = ratios.iter().find(|ratio| ratio.what == row);
+                let ratio = ratio.map_or(String::new(), |ratio| format!(" {}×", digits(ratio.spread.median)));
+                Some(format!("{} ({}–{}){ratio}", digits(median), digits(min), digits(max)))
             };
             let cells = Measure::ALL.map(|measure| cell(measure).unwrap_or_else(|| "-".to_owned()));
             if cells.iter().any(|cell| cell != "-") {
@@ -153,25 +158,23 @@ impl Report {
         table.render()
     }
 
-    /// Ratios, those with goals first.
+    /// Rows that have a goal.
     fn goals(&self) -> String {
-        let mut table = Table::new(["RATIO OF THE SAME ROUND", "MEDIAN", "LEAST TO MOST", "MUST", "AIM", ""]);
-        let rows = self.ratios().into_iter().chain(self.cost_rows());
-        let mut rows: Vec<_> = rows.map(|row| (Goal::of(&row.what), row)).collect();
-        rows.retain(|(goal, row)| goal.is_some() || row.unit == RATIO);
-        let place = |goal: &Option<&Goal>| goal.map_or(usize::MAX, |goal| position(goal.row));
-        rows.sort_by_key(|(goal, _)| place(goal));
-        for (goal, Row { what, spread, unit }) in rows {
-            let sign = |goal: &Goal| if goal.is_floor() { ">=" } else { "<=" };
-            let limit = |limit: f64| goal.map_or(String::new(), |goal| format!("{} {limit}", sign(goal)));
-            let unit = if unit == RATIO { String::new() } else { format!(" {unit}") };
+        let mut table = Table::new(["GOAL", "MEDIAN", "LEAST TO MOST", "MUST", "AIM", ""]);
+        let rows: Vec<_> = self.ratios().into_iter().chain(self.cost_rows()).collect();
+        for goal in Goal::ALL {
+            let Some(Row { what, spread, unit }) = rows.iter().find(|row| row.what == goal.row) else {
+                continue;
+            };
+            let sign = if goal.is_floor() { ">=" } else { "<=" };
+            let unit = if *unit == RATIO { String::new() } else { format!(" {unit}") };
             table.row([
-                what,
+                what.clone(),
                 format!("{}{unit}", digits(spread.median)),
                 format!("{} to {}", digits(spread.min), digits(spread.max)),
-                limit(goal.map_or(0.0, |goal| goal.must)),
-                limit(goal.map_or(0.0, |goal| goal.aim)),
-                goal.map_or("", |goal| goal.judge(spread.median).mark()).to_owned(),
+                format!("{sign} {}", goal.must),
+                format!("{sign} {}", goal.aim),
+                goal.judge(spread.median).mark().to_owned(),
             ]);
         }
         table.render()
@@ -228,10 +231,6 @@ fn spread(values: &[f64]) -> Option<Spread> {
     let upper = *sorted.get(sorted.len() / 2)?;
     let lower = *sorted.get((sorted.len() - 1) / 2)?;
     Some(Spread { median: f64::midpoint(lower, upper), min, max })
-}
-
-fn position(row: &str) -> usize {
-    Goal::ALL.iter().position(|goal| goal.row == row).unwrap_or(usize::MAX)
 }
 
 /// Four digits behind the point are more than enough.

@@ -14,6 +14,7 @@ use super::error::BenchError;
 use super::lab::Built;
 use super::launch::remove;
 use super::layout::Layout;
+use super::load::PATIENCE;
 use super::measure::{Bench, Figure};
 use super::micro;
 use super::report::{Left, Report};
@@ -50,7 +51,7 @@ impl RunArgs {
         furnish()?;
         end_with_the_visible_process(self.dir.clone());
         let mut report = Report::new(self.plan.rounds, self.plan.seconds, self.plan.iperf3()?);
-        out::note("costs of the packet path, in this process");
+        out::note(self.plan.announced()?);
         micro::measure(&mut report)?;
         let bench = Bench { seconds: self.plan.seconds, iperf3: self.plan.iperf3()? };
         let standing = self.build(&bench, &mut report)?;
@@ -95,6 +96,12 @@ impl RunArgs {
                 }
             }
             standing.retain(|one| !broken.contains(&one.layout.name));
+        }
+        for one in standing.iter_mut().filter(|_| self.plan.stats) {
+            for (plane, side) in one.built.planes.iter_mut().zip(["client", "server"]) {
+                let said = plane.rest(PATIENCE).unwrap_or_else(|error| error.to_string());
+                out::note(format_args!("\n{}, the {side}'s host\n{said}", one.layout.name));
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::super::error::BenchError;
-use super::super::lab::{Built, Container, Host, Site, VNI, VXLAN_MTU, netns, path};
+use super::super::lab::{Built, Container, Host, Site, VXLAN_MTU, netns, path, vni};
 use super::super::program::{BRIDGE, IP, finish};
 
 /// Builds it.
@@ -34,9 +34,10 @@ fn half(
     let mut made = String::new();
     let _ = writeln!(
         made,
-        "link add vxlan0 mtu {VXLAN_MTU} type vxlan id {VNI} dstport 4789 learning proxy l2miss l3miss\n\
+        "link add vxlan0 mtu {VXLAN_MTU} type vxlan id {vni} dstport 4789 learning proxy l2miss l3miss\n\
          link set vxlan0 netns {}",
-        path(&sandbox)
+        path(&sandbox),
+        vni = vni(0)?,
     );
     batch(&host.netns, &made)?;
     let mut made = String::new();

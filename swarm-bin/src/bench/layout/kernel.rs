@@ -2,11 +2,10 @@
 //!
 //! The container has a macvlan on the device itself, or, as in Docker's layout, a veth pair to a bridge.
 
-use overlay_core::{MacAddr, Vni};
 use overlay_linux::link::{Desired, FdbEntry, Link, NeighbourKey, Vxlan};
 
 use super::super::error::BenchError;
-use super::super::lab::{Built, Container, Host, Site, VNI, VXLAN_MTU, converge, name};
+use super::super::lab::{Built, Container, Crowd, Host, Site, VXLAN_MTU, converge, name, stranger, vni};
 
 /// Builds it with macvlans.
 ///
@@ -14,16 +13,25 @@ use super::super::lab::{Built, Container, Host, Site, VNI, VXLAN_MTU, converge, 
 ///
 /// The kernel refused.
 pub(super) fn macvlan(site: &Site) -> Result<Built, BenchError> {
-    build(site, Attached::Macvlan, 0)
+    build(site, Attached::Macvlan, Crowd::default())
 }
 
-/// Builds it with macvlans, and many forwarding entries that no packet needs.
+/// Builds it with macvlans, and 10 000 forwarding entries that no packet needs.
 ///
 /// # Errors
 ///
 /// The kernel refused.
-pub(super) fn crowded(site: &Site) -> Result<Built, BenchError> {
-    build(site, Attached::Macvlan, CROWD)
+pub(super) fn stations(site: &Site) -> Result<Built, BenchError> {
+    build(site, Attached::Macvlan, Crowd { stations: 10_000, networks: 0 })
+}
+
+/// Builds it with macvlans, and 255 networks that no packet belongs to.
+///
+/// # Errors
+///
+/// The kernel refused.
+pub(super) fn networks(site: &Site) -> Result<Built, BenchError> {
+    build(site, Attached::Macvlan, Crowd { stations: 0, networks: 255 })
 }
 
 /// Builds it with bridges.
@@ -32,7 +40,7 @@ pub(super) fn crowded(site: &Site) -> Result<Built, BenchError> {
 ///
 /// The kernel refused.
 pub(super) fn bridge(site: &Site) -> Result<Built, BenchError> {
-    build(site, Attached::Bridge, 0)
+    build(site, Attached::Bridge, Crowd::default())
 }
 
 #[derive(Clone, Copy)]
@@ -41,7 +49,7 @@ enum Attached {
     Bridge,
 }
 
-fn build(site: &Site, how: Attached, crowd: u16) -> Result<Built, BenchError> {
+fn build(site: &Site, how: Attached, crowd: Crowd) -> Result<Built, BenchError> {
     let hosts = site.hosts()?;
     let [one, two] = Container::pair()?;
     let [a, b] = &hosts;
@@ -49,11 +57,15 @@ fn build(site: &Site, how: Attached, crowd: u16) -> Result<Built, BenchError> {
         let mut desired = half(host, container, how)?;
         let dev = name(TUNNEL)?;
         desired.neighbours.insert(NeighbourKey { dev: dev.clone(), ip: far.addr.into() }, far.mac);
-        let strangers = (0..crowd).map(stranger);
+        let strangers = (0..crowd.stations).map(stranger);
         for mac in std::iter::once(far.mac).chain(strangers) {
             desired.fdb.insert(FdbEntry { dev: dev.clone(), mac, dst: far_host.addr.into(), vni: None });
         }
-        converge(&host.netns, &[TUNNEL, "ob", "ve"], &desired)?;
+        for further in 1..=crowd.networks {
+            let tunnel = Link::vxlan(Vxlan::new(vni(further)?, host.addr.into()).proxied());
+            desired.links.insert(name(&format!("of{further}"))?, tunnel);
+        }
+        converge(&host.netns, &["ov", "of", "ob", "ve"], &desired)?;
     }
     let mut built = Built::between(one.netns, two.netns, two.addr);
     built.between = hosts.map(|host| host.netns).into();
@@ -61,8 +73,7 @@ fn build(site: &Site, how: Attached, crowd: u16) -> Result<Built, BenchError> {
 }
 
 fn half(host: &Host, container: &Container, how: Attached) -> Result<Desired, BenchError> {
-    let vni = Vni::new(VNI).map_err(|error| BenchError::Report { report: error.to_string() })?;
-    let tunnel = Link::vxlan(Vxlan::new(vni, host.addr.into()).proxied()).with_mtu(VXLAN_MTU);
+    let tunnel = Link::vxlan(Vxlan::new(vni(0)?, host.addr.into()).proxied()).with_mtu(VXLAN_MTU);
     let peer = container.peer(VXLAN_MTU)?;
     let mut desired = Desired::default();
     match how {
@@ -81,10 +92,4 @@ fn half(host: &Host, container: &Container, how: Attached) -> Result<Desired, Be
     Ok(desired)
 }
 
-fn stranger(index: u16) -> MacAddr {
-    let [a, b] = index.to_be_bytes();
-    MacAddr::new([2, 0x99, 0, 0, a, b])
-}
-
 const TUNNEL: &str = "ov1";
-const CROWD: u16 = 10_000;

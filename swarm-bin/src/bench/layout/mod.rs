@@ -46,8 +46,11 @@ impl Layout {
         },
         Self::new("kernel_plane", "ours in the kernel: VXLAN, macvlan", kernel::macvlan, DOCKER),
         Self::new("kernel_plane_bridge", "the same in Docker's shape", kernel::bridge, DOCKER),
-        extra(Self::new("kernel_plane_10000", "with 10 000 more entries", kernel::crowded, KERNEL)),
+        extra(Self::new("kernel_plane_fdb_10000", "10 000 entries more", kernel::stations, KERNEL)),
+        extra(Self::new("kernel_plane_networks_256", "255 networks more", kernel::networks, KERNEL)),
         Self::new("user_plane", "ours in user space, on a veth pair", user::packet, USER),
+        extra(Self::new("user_plane_fdb_10000", "10 000 entries more", user::stations, GROWN)),
+        extra(Self::new("user_plane_networks_256", "255 networks more", user::networks, GROWN)),
         Self::new("user_plane_tap", "the same on a TAP device", user::tap, DOCKER),
         Self::new("user_plane_sealed", "the same, AES-128-GCM", user::sealed, SEALED),
         extra(Self::new("user_plane_sealed_256", "the same, AES-256-GCM", user::sealed_256, SEALED)),
@@ -115,6 +118,7 @@ const fn against(layout: &'static str, label: &'static str) -> Against {
 const DOCKER: &[Against] = &[against("docker", "vs_docker")];
 const NO_TNL: &[Against] = &[against("docker_no_tnl", "vs_docker")];
 const KERNEL: &[Against] = &[against("docker", "vs_docker"), against("kernel_plane", "vs_kernel_plane")];
+const GROWN: &[Against] = &[against("docker", "vs_docker"), against("user_plane", "vs_user_plane")];
 const USER: &[Against] = &[
     against("docker", "vs_docker"),
     against("nebula", "vs_nebula"),

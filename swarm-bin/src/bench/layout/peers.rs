@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::super::error::BenchError;
-use super::super::lab::{Built, Host, Site, dress, net};
+use super::super::lab::{Built, Host, Site, dress, net, until};
 use super::super::program::{self, FASTD, NEBULA, NEBULA_CERT, Program, Running, TINCD, WG, WIREGUARD_GO};
 use crate::clock;
 
@@ -47,6 +47,7 @@ pub(super) fn nebula(site: &Site) -> Result<Built, BenchError> {
         let mut command = NEBULA.command()?;
         command.arg("-config").arg(written(site, &format!("{name}.yml"), &config)?);
         running.push(Running::start(&host.netns, command, &site.log())?);
+        until(&host.netns, "bench", |dev| dev.up && !dev.addresses.is_empty())?;
     }
     Ok(built(hosts, running))
 }

@@ -1,11 +1,12 @@
 //! Ours in user space: on each host a process with the plane, as in production.
 
+use overlay_core::seal::{Algorithm, Seal};
 use overlay_linux::link::{Desired, Link, Netlink};
 use overlay_linux::user::limit_gso;
 
 use super::super::error::BenchError;
-use super::super::host::{Attach, HostArgs};
-use super::super::lab::{Built, Container, Host, Site, VXLAN_MTU, converge, dress, name, path};
+use super::super::host::{Attach, HostArgs, Inside};
+use super::super::lab::{Built, Container, Crowd, Host, Site, VXLAN_MTU, converge, dress, name, path};
 use super::super::load::{PATIENCE, READY};
 use super::super::program::Talking;
 
@@ -15,7 +16,25 @@ use super::super::program::Talking;
 ///
 /// The kernel refused.
 pub(super) fn packet(site: &Site) -> Result<Built, BenchError> {
-    build(site, false, None)
+    build(site, false, PLAIN)
+}
+
+/// The same with 10 000 further stations.
+///
+/// # Errors
+///
+/// The kernel refused.
+pub(super) fn stations(site: &Site) -> Result<Built, BenchError> {
+    build(site, false, Inside { crowd: Crowd { stations: 10_000, networks: 0 }, ..PLAIN })
+}
+
+/// The same with 255 further networks.
+///
+/// # Errors
+///
+/// The kernel refused.
+pub(super) fn networks(site: &Site) -> Result<Built, BenchError> {
+    build(site, false, Inside { crowd: Crowd { stations: 0, networks: 255 }, ..PLAIN })
 }
 
 /// Builds it with TAP devices in the containers.
@@ -28,7 +47,7 @@ pub(super) fn tap(site: &Site) -> Result<Built, BenchError> {
         let (what, remedy) = ("/dev/net/tun".to_owned(), "modprobe tun".to_owned());
         return Err(BenchError::Absent { what, remedy });
     }
-    build(site, true, None)
+    build(site, true, PLAIN)
 }
 
 /// The same as [`packet`], encrypted with AES-128-GCM.
@@ -37,7 +56,7 @@ pub(super) fn tap(site: &Site) -> Result<Built, BenchError> {
 ///
 /// The kernel refused.
 pub(super) fn sealed(site: &Site) -> Result<Built, BenchError> {
-    build(site, false, Some("aes-128-gcm"))
+    build(site, false, encrypted(Algorithm::Aes128Gcm))
 }
 
 /// The same as [`packet`], encrypted with AES-256-GCM.
@@ -46,7 +65,7 @@ pub(super) fn sealed(site: &Site) -> Result<Built, BenchError> {
 ///
 /// The kernel refused.
 pub(super) fn sealed_256(site: &Site) -> Result<Built, BenchError> {
-    build(site, false, Some("aes-256-gcm"))
+    build(site, false, encrypted(Algorithm::Aes256Gcm))
 }
 
 /// The same as [`packet`], encrypted with ChaCha20-Poly1305.
@@ -55,14 +74,18 @@ pub(super) fn sealed_256(site: &Site) -> Result<Built, BenchError> {
 ///
 /// The kernel refused.
 pub(super) fn sealed_chacha(site: &Site) -> Result<Built, BenchError> {
-    build(site, false, Some("chacha20-poly1305"))
+    build(site, false, encrypted(Algorithm::ChaCha20Poly1305))
 }
 
-fn build(site: &Site, tap: bool, seal: Option<&'static str>) -> Result<Built, BenchError> {
+const fn encrypted(algorithm: Algorithm) -> Inside {
+    Inside { seal: Some(algorithm), mtu: VXLAN_MTU - Seal::OVERHEAD, ..PLAIN }
+}
+
+fn build(site: &Site, tap: bool, inside: Inside) -> Result<Built, BenchError> {
     let hosts = site.hosts()?;
     let [one, two] = Container::pair()?;
     let [a, b] = &hosts;
-    let mtu = if seal.is_some() { VXLAN_MTU - overlay_core::seal::Seal::OVERHEAD } else { VXLAN_MTU };
+    let mtu = inside.mtu;
     let mut planes = Vec::new();
     for (host, own, far_host, far) in [(a, &one, b, &two), (b, &two, a, &one)] {
         let attach = if tap {
@@ -71,7 +94,7 @@ fn build(site: &Site, tap: bool, seal: Option<&'static str>) -> Result<Built, Be
             veth(host, own, mtu)?;
             Attach::Packet { dev: NEAR.to_owned() }
         };
-        let command = HostArgs::command(site, attach, [(host, own), (far_host, far)], (mtu, seal));
+        let command = HostArgs::command(site, attach, [(host, own), (far_host, far)], inside);
         let mut plane = Talking::start(&host.netns, command, Some(&site.log()))?;
         match plane.line(PATIENCE)? {
             line if line == READY => planes.push(plane),
@@ -102,4 +125,5 @@ fn veth(host: &Host, container: &Container, mtu: u16) -> Result<(), BenchError> 
     converge(&host.netns, &["ve"], &desired)
 }
 
+const PLAIN: Inside = Inside { mtu: VXLAN_MTU, seal: None, crowd: Crowd { stations: 0, networks: 0 } };
 const NEAR: &str = "ve1";
