@@ -61,7 +61,7 @@ pub struct Config {
     /// How many confirmations bring the time down to its minimum. `suspicion_mult - 2`, as memberlist.
     pub confirmations: u32,
     /// Of the members that hear of a suspicion, about this many try the suspect themselves at once, so that
-    /// confirmations do not wait for their turn. 6; 0 is what memberlist does.
+    /// confirmations do not wait for their turn. 8; 0 is what memberlist does.
     pub verifiers: u32,
     /// How long a suspect has to object when enough members were refused by its host, which says that the process is
     /// gone. 500 ms. Zero: such evidence is not used, as memberlist.
@@ -69,7 +69,7 @@ pub struct Config {
     /// How many members must have been refused (fewer in a cluster that has fewer). 3.
     pub refused_reports: usize,
     /// How many members must have asked a suspect themselves, by UDP and TCP and in vain, to leave it only
-    /// [`witnessed_timeout`](Self::witnessed_timeout) to object (fewer in a cluster that has fewer). 5.
+    /// [`witnessed_timeout`](Self::witnessed_timeout) to object (fewer in a cluster that has fewer). 4.
     pub witnesses: usize,
     /// See [`witnesses`](Self::witnesses). 2 probe intervals. Zero: such evidence is not used, as memberlist.
     pub witnessed_timeout: Duration,
@@ -129,6 +129,32 @@ pub struct Config {
     pub max_records: usize,
     /// Largest value of a record; longer ones are refused. 64 KiB.
     pub max_value: usize,
+    /// A rule to break, to see that the simulator's checks notice.
+    #[cfg(feature = "sim")]
+    #[doc(hidden)]
+    pub broken: Option<Rule>,
+}
+
+/// A rule of the protocol that can be broken on purpose.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(not(feature = "sim"), expect(unreachable_pub, reason = "tests of the simulator name it"))]
+pub enum Rule {
+    /// A dead member is believed alive only by a claim that is newer than its death.
+    DeathNeedsNews,
+    /// A node that is called dead objects.
+    ObjectsToDeath,
+    /// An objection has a higher incarnation than the accusation.
+    IncarnationsGrow,
+    /// A suspect objects.
+    Refutes,
+    /// News replace older ones about the same member.
+    NewsReplace,
+    /// Records are taken over only if they are newer.
+    VersionsGrow,
+    /// Records of others are passed on as they are.
+    OwnersWrite,
+    /// What is missing is repaired by comparing tables.
+    TablesSync,
 }
 
 /// A set of timers.
@@ -219,6 +245,18 @@ impl Config {
         }
     }
 
+    /// Whether this node breaks a rule on purpose.
+    #[cfg(feature = "sim")]
+    pub(crate) fn breaks(&self, rule: Rule) -> bool {
+        self.broken == Some(rule)
+    }
+
+    #[cfg(not(feature = "sim"))]
+    #[expect(clippy::unused_self, reason = "never, outside of simulations")]
+    pub(crate) fn breaks(&self, _rule: Rule) -> bool {
+        false
+    }
+
     fn lan(name: NodeName) -> Self {
         Self {
             name,
@@ -239,10 +277,10 @@ impl Config {
             suspicion_mult: 4,
             suspicion_max_mult: 6,
             confirmations: 2,
-            verifiers: 6,
+            verifiers: 8,
             refused_timeout: Duration::from_millis(500),
             refused_reports: 3,
-            witnesses: 5,
+            witnesses: 4,
             witnessed_timeout: Duration::from_secs(2),
             self_doubt: true,
             repair: true,
@@ -268,6 +306,8 @@ impl Config {
             table_retire: Duration::from_secs(10),
             max_records: 1_000_000,
             max_value: 64 << 10,
+            #[cfg(feature = "sim")]
+            broken: None,
         }
     }
 }

@@ -16,6 +16,7 @@
 //! | [`wire`] | bytes: MessagePack, compounds, LZW, AES-GCM, streams; Docker's NetworkDB |
 //! | `membership` | who is here: SWIM with Lifeguard, evidence of refused connections, full exchanges |
 //! | `table` | who says what: records with one owner each, spread to the members of a network |
+//! | `sim` | thousands of nodes on a virtual clock (feature `sim`) |
 //! | `serf` | intents, tags, user events and questions about keys, as serf has them |
 //! | `tokio` | sockets and time |
 #![forbid(unsafe_code)]
@@ -28,6 +29,8 @@ mod name;
 mod output;
 #[cfg(feature = "serf")]
 pub mod serf;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod stats;
 mod table;
 #[cfg(feature = "tokio")]
@@ -41,6 +44,6 @@ pub use membership::{InputError, Membership, Publish};
 pub use name::{NameError, NetworkId, NodeName};
 pub use output::{Action, DialFailure, DialId, Event, Evidence, Input, Output, StreamId, Transmit};
 pub use stats::Stats;
-pub use table::{Changes, Phase, PhaseError, PublishError, Record};
+pub use table::{Changes, Phase, PhaseError, PublishError, Record, RecordChange, Watch};
 pub use wire::WireError;
 pub use wire::stream::Frame;

@@ -93,6 +93,14 @@ impl Broadcasts {
         self.order.is_empty()
     }
 
+    /// Whether different things are said about the state of one member.
+    #[cfg(feature = "sim")]
+    pub(crate) fn contradicts_itself(&self) -> bool {
+        let mut names = std::collections::BTreeSet::new();
+        let verdicts = self.items.iter().flatten().filter(|item| !matches!(item.news, News::Suspect { .. }));
+        verdicts.into_iter().any(|item| !names.insert(&item.name))
+    }
+
     /// Whether nothing waits that was sent less than `times`.
     pub(crate) fn all_sent(&self, times: u32) -> bool {
         self.order.keys().next().is_none_or(|(sent, ..)| *sent >= times)
@@ -100,6 +108,16 @@ impl Broadcasts {
 
     /// Queues a message that makes all others about `name` obsolete.
     pub(crate) fn replace(&mut self, name: &NodeName, news: News) {
+        self.replace_unless(name, news, false);
+    }
+
+    /// As [`replace`](Self::replace); `broken`: the old news stay.
+    pub(crate) fn replace_unless(&mut self, name: &NodeName, news: News, broken: bool) {
+        if broken {
+            self.newest += 1;
+            let by = NodeName::new(format!("{name} {}", self.newest)).unwrap_or_else(|_| name.clone());
+            return self.push((name.clone(), Some(by)), news);
+        }
         let from = (name.clone(), None);
         while let Some((subject, _)) = self.index.range(from.clone()..).next()
             && subject.0 == *name

@@ -11,6 +11,7 @@ impl Membership {
             return;
         }
         self.next_gossip = now + self.config.gossip_interval;
+        self.last_gossip = now;
         let (to_the_dead, count) = (self.config.gossip_to_the_dead, self.config.gossip_nodes);
         let tick = self.members.tick(now);
         let targets = self.members.pick(&mut self.rng, count, |k| k.hears_gossip(tick, to_the_dead));
@@ -24,6 +25,12 @@ impl Membership {
             }
             self.transmit(to, &packet::compound(&messages), crc);
         }
+    }
+
+    /// Has the next round earlier: there are news that cannot wait.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        let soonest = self.last_gossip + self.config.gossip_interval / 4;
+        self.next_gossip = self.next_gossip.min(soonest.max(now));
     }
 
     /// How often each message is sent.

@@ -24,8 +24,6 @@ pub(crate) struct Known {
     changed: Tick,
     /// When this node last got something from it directly.
     heard: Tick,
-    /// How often in a row its view of the cluster differed from ours.
-    pub(crate) differed: u8,
     /// It answered by TCP only, the last time it was asked.
     pub(crate) udp_blocked: bool,
 }
@@ -226,7 +224,7 @@ impl Members {
                 let Ok(id) = u32::try_from(self.known.len()) else { return };
                 self.append(
                     id,
-                    Known { member, changed, heard: Tick::default(), differed: 0, udp_blocked: false },
+                    Known { member, changed, heard: Tick::default(), udp_blocked: false },
                     rng,
                 );
                 id
@@ -279,6 +277,11 @@ impl Members {
     /// The member at a place in the ring.
     pub(crate) fn at(&self, index: usize) -> Option<&Known> {
         self.ring.get(index).and_then(|id| self.slot(*id))
+    }
+
+    /// How many are dead.
+    pub(crate) fn dead(&self) -> usize {
+        self.dead.len()
     }
 
     /// One of the dead, by chance.

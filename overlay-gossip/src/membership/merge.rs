@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::broadcast::News;
 use super::suspicion::Suspicion;
 use super::{Leaving, MAX_META, Membership};
+use crate::config::Rule;
 use crate::wire::message::{Alive, Claim};
 use crate::{Event, Evidence, Member, MemberState, NodeName};
 
@@ -21,7 +22,10 @@ impl Membership {
             return;
         };
         let known = self.members.get(alive.node);
-        if known.is_some_and(|k| k.member.addr == addr && is_old_news(&k.member, alive.incarnation)) {
+        let revived = |k: &Member| self.config.breaks(Rule::DeathNeedsNews) && k.state == MemberState::Dead;
+        if known.is_some_and(|k| {
+            k.member.addr == addr && is_old_news(&k.member, alive.incarnation) && !revived(&k.member)
+        }) {
             if alive.node == self.config.name.as_str() {
                 self.on_alive_me(now, alive, addr);
             }
@@ -104,6 +108,7 @@ impl Membership {
         self.members.set_suspicion(&name, Some(suspicion));
         self.schedule_suspicion(&name, None);
         self.broadcasts.add(&name, &from, news);
+        self.hurry(now);
         let mine = from == self.config.name;
         self.event(Event::MemberSuspect { name: name.clone(), by: from });
         if !mine {
@@ -254,13 +259,19 @@ impl Membership {
     /// Claims to be alive with an incarnation above the accusation.
     fn refute(&mut self, now: Instant, accused: u32, by: &NodeName) {
         let Some(me) = self.members.get(self.config.name.as_str()) else { return };
-        let incarnation = me.member.incarnation.max(accused).saturating_add(1);
+        if self.config.breaks(Rule::Refutes) {
+            return;
+        }
+        let mut incarnation = me.member.incarnation.max(accused).saturating_add(1);
+        if self.config.breaks(Rule::IncarnationsGrow) {
+            incarnation = accused.saturating_sub(1);
+        }
         let me = Member { incarnation, state: MemberState::Alive, ..Member::clone(&me.member) };
         self.update_member(now, me);
         self.awareness.worse(1);
         self.stats.refutations += 1;
         self.announce();
-        self.next_gossip = self.next_gossip.min(now);
+        self.hurry(now);
         self.event(Event::Accused { by: by.clone(), incarnation });
     }
 
@@ -271,7 +282,8 @@ impl Membership {
         let same = old.as_ref().is_some_and(|o| o.meta == claim.meta && o.vsn == claim.vsn);
         self.update_member(now, claim);
         if let Some(known) = self.members.get(name.as_str()) {
-            self.broadcasts.replace(&name, News::Alive(Arc::clone(&known.member)));
+            let broken = self.config.breaks(Rule::NewsReplace);
+            self.broadcasts.replace_unless(&name, News::Alive(Arc::clone(&known.member)), broken);
         }
         if let Some(was) = moved {
             self.event(Event::AddrChanged { name: name.clone(), was, addr });
@@ -305,7 +317,8 @@ impl Membership {
         if !news {
             return;
         }
-        if member.name == self.config.name && self.leaving == Leaving::No {
+        let objects = !self.config.breaks(Rule::ObjectsToDeath);
+        if member.name == self.config.name && self.leaving == Leaving::No && objects {
             if let Some(by) = self.name_of(claim.from) {
                 self.refute(now, claim.incarnation, &by);
             }
@@ -315,6 +328,7 @@ impl Membership {
         self.drop_suspicion(&member.name);
         let incarnation = claim.incarnation;
         self.broadcasts.replace(&member.name, News::Dead { incarnation, by });
+        self.hurry(now);
         let name = member.name.clone();
         let state = if left { MemberState::Left } else { MemberState::Dead };
         self.update_member(now, Member { state, incarnation, ..Member::clone(&member) });

@@ -25,7 +25,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 pub(crate) use gossip::digits;
-pub(crate) use members::Members;
+pub(crate) use members::{Known, Members};
 
 use self::awareness::Awareness;
 use self::broadcast::Broadcasts;
@@ -73,6 +73,7 @@ pub struct Membership {
     probes: Probes,
     suspicions: BTreeSet<(Instant, NodeName)>,
     next_gossip: Instant,
+    last_gossip: Instant,
     next_push_pull: Option<Instant>,
     next_reconnect: Option<Instant>,
     hearing: Hearing,
@@ -146,6 +147,7 @@ impl Membership {
         let mut node = Self {
             probes: Probes::new(now + push_pull::jitter(&mut rng, config.probe_interval)),
             next_gossip: now + push_pull::jitter(&mut rng, config.gossip_interval),
+            last_gossip: now,
             next_push_pull: push_pull::after(now, push_pull::jitter(&mut rng, config.push_pull_interval)),
             next_reconnect: push_pull::after(now, config.reconnect_interval),
             tables: Tables::new(&config, now, StdRng::from_rng(&mut rng)),
@@ -394,6 +396,31 @@ impl Membership {
         let mut changes = self.tables.take_changes();
         changes.members |= std::mem::take(&mut self.members_changed);
         changes
+    }
+
+    /// How many membership messages wait.
+    #[cfg(feature = "sim")]
+    pub(crate) fn queue_len(&self) -> usize {
+        self.broadcasts.len()
+    }
+
+    /// Whether different things about the state of one member wait.
+    #[cfg(feature = "sim")]
+    pub(crate) fn queue_contradicts(&self) -> bool {
+        self.broadcasts.contradicts_itself()
+    }
+
+    /// How many members are known.
+    #[cfg(feature = "sim")]
+    pub(crate) fn members_len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// What this node says about itself.
+    #[cfg(feature = "sim")]
+    pub(crate) fn own_state(&self) -> (u32, MemberState) {
+        let me = self.members.get(self.config.name.as_str());
+        me.map_or((0, MemberState::Dead), |known| (known.member.incarnation, known.member.state))
     }
 
     /// Counters.

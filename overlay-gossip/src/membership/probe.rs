@@ -111,7 +111,7 @@ impl Membership {
         use rand::Rng;
         let crowd = u32::try_from(self.members.up()).unwrap_or(u32::MAX).max(1);
         if self.rng.random_range(0..crowd) < self.config.verifiers {
-            let patience = if refused { MIN_WAIT } else { self.config.probe_timeout / 2 };
+            let patience = if refused { MIN_WAIT } else { self.config.probe_timeout / 4 };
             self.ask(now, name, patience);
         }
     }
@@ -144,13 +144,18 @@ impl Membership {
             name => self.members.get(name).map(|k| k.member.name.clone()),
         };
         if let Some(parts) = ping.parts {
-            if let Some(name) = name {
-                self.on_parts(now, &name, parts, Some(ping.seq));
+            match name {
+                Some(name) if self.members.by_addr(from) == Some(&name) => {
+                    self.on_parts(now, &name, parts, Some(ping.seq));
+                }
+                Some(name) => self.tell_about_itself(now, &name, from),
+                None => {}
             }
             return;
         }
-        let digest = ping.digest.map(|_| self.members.digest());
-        let ack = Message::Ack(Ack { digest, ..Ack::new(ping.seq) });
+        // Silence is consent.
+        let digest = ping.digest.map(|_| self.members.digest()).filter(|mine| ping.digest != Some(*mine));
+        let ack = Message::Ack(Ack { digest, ours: ping.digest.is_some(), ..Ack::new(ping.seq) });
         self.transmit_with_gossip(to, vec![ack.to_vec().into()], false);
         if let (Some(theirs), Some(name)) = (ping.digest, name) {
             self.compare(now, &name, theirs);
@@ -182,6 +187,7 @@ impl Membership {
             return;
         }
         let Some(open) = self.probes.close(ack.seq) else { return };
+        let relayed = matches!(open.kind, Kind::Relay { .. });
         match open.kind {
             Kind::Relay { to, seq, .. } => {
                 let relayed = Message::Ack(Ack { payload: ack.payload, ..Ack::new(seq) });
@@ -196,7 +202,8 @@ impl Membership {
             // The answer may have come through others; that the member lives is what counts.
             Kind::Helped { turn, .. } => self.heard(now, &open.target, turn),
         }
-        if let Some(theirs) = ack.digest {
+        if ack.ours && !relayed {
+            let theirs = ack.digest.unwrap_or(self.members.digest());
             self.compare(now, &open.target, theirs);
         }
     }
@@ -254,7 +261,8 @@ impl Membership {
     fn ping(&mut self, now: Instant, target: &NodeName, patience: Duration, turn: bool) {
         let Some(known) = self.members.get(target.as_str()) else { return };
         let member = Arc::clone(&known.member);
-        let deadline = now + self.config.probe_interval * self.awareness.factor();
+        let time = if turn { self.config.probe_interval } else { self.config.probe_interval * 3 / 4 };
+        let deadline = now + time * self.awareness.factor();
         let wake = now + patience.min(self.config.probe_interval);
         let seq = self.probes.open(target.clone(), (now, wake), Kind::Direct { turn, deadline });
         let mut messages = vec![self.ping_message(seq, target)];

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 
 use super::Membership;
 use crate::wire::WireError;
-use crate::wire::message::{Alive, Claim, IpBytes, Message};
+use crate::wire::message::{Alive, Claim, IpBytes, Message, Ping, Source};
 use crate::wire::stream::{self, NodeState, PushPull, StreamMessage};
 use crate::{Action, DialFailure, DialId, Event, InputError, MemberState, NodeName, Output};
 
@@ -17,6 +17,10 @@ use crate::{Action, DialFailure, DialId, Event, InputError, MemberState, NodeNam
 pub(super) enum Dialled {
     Ping { seq: u32 },
     PushPull { seed: Option<SocketAddr> },
+    /// To a member that was dead.
+    Call {
+        to: SocketAddr,
+    },
     Watch,
     User,
 }
@@ -46,9 +50,8 @@ impl Membership {
         if self.next_push_pull.is_some_and(|at| at <= now) {
             self.next_push_pull = after(now, self.config.push_pull_interval * scale(self.members.up()));
             let names = self.members.pick(&mut self.rng, 1, |k| k.member.state == MemberState::Alive);
-            for name in names {
-                self.push_pull_with(&name);
-            }
+            // Nodes of this kind compare with each ping: they exchange only what differs.
+            names.iter().for_each(|name| self.compare_parts(now, name));
         }
         while let Some((at, name)) = self.later.first().cloned() {
             if at > now {
@@ -138,7 +141,7 @@ impl Membership {
                 self.on_watch_ended(now, id, false);
                 Ok(())
             }
-            Dialled::Ping { .. } | Dialled::PushPull { .. } => self.read_reply(now, id, dialled, payload),
+            Dialled::Ping { .. } | Dialled::PushPull { .. } | Dialled::Call { .. } => self.read_reply(now, id, dialled, payload),
         };
         self.flush_tables(now);
         result.map_err(|error| {
@@ -167,7 +170,7 @@ impl Membership {
                 self.event(Event::JoinFailed { peer, failure });
             }
             Dialled::Watch => self.on_watch_ended(now, id, failure != DialFailure::TimedOut),
-            Dialled::PushPull { seed: None } | Dialled::User => {}
+            Dialled::PushPull { seed: None } | Dialled::Call { .. } | Dialled::User => {}
         }
         Ok(())
     }
@@ -212,6 +215,12 @@ impl Membership {
         match (dialled, StreamMessage::parse(&plain, self.config.max_members)?) {
             (Dialled::Ping { .. }, StreamMessage::Message(Message::Ack(ack))) => {
                 self.on_stream_ack(now, id, &ack);
+                Ok(())
+            }
+            (Dialled::Call { to }, StreamMessage::Message(Message::Ack(_))) => {
+                if let Some(name) = self.members.by_addr(to).cloned() {
+                    self.push_pull_with(&name);
+                }
                 Ok(())
             }
             (Dialled::PushPull { seed }, StreamMessage::PushPull(theirs)) => {
@@ -264,9 +273,20 @@ impl Membership {
         for peer in waiting {
             self.dial_seed(peer);
         }
-        if let Some(name) = self.members.pick_dead(&mut self.rng) {
-            self.push_pull_with(&name);
+        // A dead member is called by a few, however many there are.
+        let (dead, up) = (self.members.dead(), self.members.up().max(1));
+        if self.rng.random_range(0..up) < dead.saturating_mul(CALLERS)
+            && let Some(name) = self.members.pick_dead(&mut self.rng)
+        {
+            self.call(&name);
         }
+    }
+
+    /// Asks a dead member by TCP whether it is there, before all is told to it.
+    fn call(&mut self, name: &NodeName) {
+        let Some(to) = self.members.get(name.as_str()).map(|k| k.member.addr) else { return };
+        let ping = Ping::new(0, name.as_str(), Source::default());
+        self.dial(to, &Message::Ping(ping).to_vec(), Dialled::Call { to }, self.config.tcp_timeout);
     }
 
     /// Whether every live node of both sides speaks versions that all others understand.
@@ -303,3 +323,6 @@ fn scale(members: usize) -> u32 {
 }
 
 const MAX_SEEDS: usize = 64;
+
+/// How many members call a dead one in each reconnect interval, about.
+const CALLERS: usize = 4;

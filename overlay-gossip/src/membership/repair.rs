@@ -8,6 +8,7 @@
 //!
 //! HashiCorp's nodes ignore the fields; with them, and where too much differs, a full exchange by TCP does it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,6 +24,10 @@ use crate::{MemberState, NodeName};
 /// How often this node has compared and answered, lately.
 #[derive(Debug)]
 pub(super) struct Repairs {
+    /// How many views in a row differed from ours.
+    differed: u32,
+    /// How many repairs have been tried since a view was the same.
+    tried: u32,
     next: Instant,
     answers: u32,
     answers_from: Instant,
@@ -30,21 +35,43 @@ pub(super) struct Repairs {
 
 impl Repairs {
     pub(super) fn new(now: Instant) -> Self {
-        Self { next: now, answers: 0, answers_from: now }
+        Self { differed: 0, tried: 0, next: now, answers: 0, answers_from: now }
     }
 }
 
 impl Membership {
-    /// A member's view of the cluster differs: twice in a row and with nothing on its way, it takes a repair.
+    /// A member's view of the cluster: if two in a row differ from ours and nothing is on its way, it takes a repair.
     pub(super) fn compare(&mut self, now: Instant, name: &NodeName, theirs: u64) {
-        let same = theirs == self.members.digest();
+        if theirs == self.members.digest() {
+            (self.repairs.differed, self.repairs.tried) = (0, 0);
+            return;
+        }
+        self.repairs.differed = self.repairs.differed.saturating_add(1);
         let quiet = self.broadcasts.all_sent(self.retransmit_limit() / 2);
-        let Some(known) = self.members.get_mut(name.as_str()) else { return };
-        known.differed = if same { 0 } else { known.differed.saturating_add(1) };
-        if known.differed >= 2 && quiet && now >= self.repairs.next && self.config.repair {
-            known.differed = 0;
+        if self.repairs.differed >= 2 && quiet && now >= self.repairs.next && self.config.repair {
+            self.repairs.differed = 0;
             self.repairs.next = now + self.config.probe_interval;
-            self.compare_parts(now, name);
+            self.repairs.tried += 1;
+            if self.repairs.tried > MOST_TRIES {
+                self.repairs.tried = 0;
+                self.soon.insert((now, name.clone()));
+            } else {
+                self.compare_parts(now, name);
+            }
+        }
+    }
+
+    /// A member asks from an address that is not known as its own: it has moved, and may not know what we believe.
+    pub(super) fn tell_about_itself(&mut self, now: Instant, name: &NodeName, to: SocketAddr) {
+        let Some(known) = self.members.get(name.as_str()) else { return };
+        let (incarnation, state) = (known.member.incarnation, known.member.state);
+        if state != MemberState::Alive && self.may_answer(now) {
+            let by = self.config.name.clone();
+            let mut out = Vec::with_capacity(96);
+            News::Suspect { incarnation, by, refused: false, probed: false }.emit(name, &mut out);
+            self.transmit(to, &out, false);
+        } else {
+            self.check_on(now, name);
         }
     }
 
@@ -59,7 +86,8 @@ impl Membership {
         let count = (self.members.len() / 4).next_power_of_two().clamp(LEAST_PARTS, MOST_PARTS);
         let parts = self.parts(count);
         let digest = Some(self.members.digest());
-        let (node, source) = (name.as_str(), Source::default());
+        let me = self.config.name.clone();
+        let (node, source) = (name.as_str(), Source { node: me.as_str(), ..Source::default() });
         let ping = Message::Ping(Ping { digest, parts: Some(&parts), ..Ping::new(0, node, source) });
         self.stats.repairs += 1;
         self.transmit(to, &ping.to_vec(), false);
@@ -150,3 +178,5 @@ const MOST_PARTS: usize = 256;
 const MOST_PACKETS: usize = 6;
 /// Repairs to answer per probe interval.
 const MOST_ANSWERS: u32 = 16;
+/// Then, everything is exchanged.
+const MOST_TRIES: u32 = 3;

@@ -130,6 +130,8 @@ impl Membership {
         watched.next = now + PAUSE;
         let name = watched.name.clone();
         if broken {
+            // Until now, its host let us through.
+            self.members.heard(now, &name);
             self.check_on_soon(now, &name);
         }
     }

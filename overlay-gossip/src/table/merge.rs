@@ -5,8 +5,9 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::store::{Row, RowKey};
-use super::wire::{self, Group};
-use super::{ATTACHMENT, EPOCH_SHIFT, MAX_EPOCH, MAX_VERSION, Phase, Tables};
+use super::wire::{Group, WireRow};
+use super::{ATTACHMENT, EPOCH_SHIFT, MAX_EPOCH, MAX_VERSION, PRESENCE, Phase, Tables};
+use crate::config::Rule;
 use crate::membership::Members;
 use crate::{MemberState, NetworkId, NodeName};
 
@@ -39,7 +40,7 @@ impl Tables {
             }
             let key = RowKey::new(&row.table, &row.key);
             let old = self.store.get(&network, &owner, &key).map(|old| (old.epoch, old.version));
-            if old.is_some_and(|old| old >= (epoch, row.version)) {
+            if old.is_some_and(|old| old >= (epoch, row.version)) && !self.breaks(Rule::VersionsGrow) {
                 continue;
             }
             if old.is_none() && self.store.len() >= self.limits.records {
@@ -47,8 +48,11 @@ impl Tables {
                 continue;
             }
             self.taken += 1;
-            let row =
-                Row { epoch, version: row.version, phase: row.phase, value: row.value, changed_at: now };
+            let WireRow { version, phase, mut value, .. } = row;
+            if self.breaks(Rule::OwnersWrite) {
+                value = Bytes::from_static(b"better");
+            }
+            let row = Row { epoch, version, phase, value, changed_at: now };
             if self.note(&network, &owner, &key, row.phase) {
                 self.meet_soon(now, &owner, members);
             }
@@ -85,8 +89,17 @@ impl Tables {
     }
 
     /// Somebody holds a record of this node: of an earlier life, or one that was withdrawn and forgotten.
-    fn take_own(&mut self, now: Instant, network: &NetworkId, epoch: u64, row: wire::WireRow) {
-        if row.version > MAX_VERSION || epoch < self.epoch {
+    fn take_own(&mut self, now: Instant, network: &NetworkId, epoch: u64, row: WireRow) {
+        if row.version > MAX_VERSION {
+            return;
+        }
+        if epoch < self.epoch {
+            // Others shall know that there is a new life, which has nothing to do with that.
+            let me = self.me.clone();
+            if self.store.owner(&NetworkId::cluster(), &me).is_none() {
+                let key = RowKey::new(PRESENCE, "");
+                self.write(now, &NetworkId::cluster(), key, (Phase::Ready, Bytes::new()));
+            }
             return;
         }
         if epoch > self.epoch || row.version > self.version {

@@ -5,13 +5,15 @@
 //!                └────▶ sync: hashes with a random node per network; rows where they differ
 //! ```
 //!
-//! Presence and attachment are records themselves, in a network without a name that all nodes belong to.
+//! Attachment is a record itself, in a network without a name that all nodes belong to. So is presence, which a node
+//! writes when it finds records of an earlier life of its own while it has none in this one.
 
 mod merge;
 mod record;
 mod spread;
 mod store;
 mod sync;
+mod watch;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,11 +24,13 @@ use rand::rngs::StdRng;
 
 pub use record::{Phase, PhaseError, Record};
 pub(crate) use store::hash;
+pub use watch::{RecordChange, Watch};
 pub(crate) use wire::is_ours;
 
 use self::spread::Spread;
 use self::store::{Row, RowKey, Store};
 use self::wire::TableMessage;
+use crate::config::Rule;
 use crate::membership::{Members, Publish};
 use crate::name::MAX_NAME;
 use crate::wire::WireError;
@@ -87,6 +91,8 @@ pub(crate) struct Tables {
     meet_at: Option<Instant>,
     changes: Changes,
     limits: Limits,
+    #[cfg(feature = "sim")]
+    broken: Option<Rule>,
     taken: u64,
     refused: u64,
 }
@@ -131,7 +137,7 @@ impl Tables {
             retire: config.table_retire,
         };
         let epoch = config.boot.clamp(1, MAX_EPOCH);
-        let mut tables = Self {
+        Self {
             me: config.name.clone(),
             rng,
             epoch,
@@ -148,11 +154,11 @@ impl Tables {
             meet_at: None,
             changes: Changes::default(),
             limits,
+            #[cfg(feature = "sim")]
+            broken: config.broken,
             taken: 0,
             refused: 0,
-        };
-        tables.write(now, &NetworkId::cluster(), RowKey::new(PRESENCE, ""), (Phase::Ready, Bytes::new()));
-        tables
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -189,7 +195,9 @@ impl Tables {
         }
         if now >= self.next_sync {
             self.next_sync = now + self.limits.sync;
-            self.run_sync(members);
+            if !self.breaks(Rule::TablesSync) {
+                self.run_sync(members);
+            }
         }
         if now >= self.next_sweep {
             self.sweep(now, members);
@@ -468,6 +476,17 @@ impl Tables {
                 None => {}
             }
         }
+    }
+
+    #[cfg(feature = "sim")]
+    fn breaks(&self, rule: Rule) -> bool {
+        self.broken == Some(rule)
+    }
+
+    #[cfg(not(feature = "sim"))]
+    #[expect(clippy::unused_self, reason = "never, outside of simulations")]
+    fn breaks(&self, _rule: Rule) -> bool {
+        false
     }
 
     fn epoch_of(&self, owner: &NodeName) -> u64 {

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::store::RowKey;
 use super::wire::RowPacker;
 use super::{Send, Tables};
-use crate::membership::Members;
-use crate::{MemberState, NetworkId, NodeName};
+use crate::membership::{Known, Members};
+use crate::{NetworkId, NodeName};
 
 /// Records that are still to be passed on. Their content is read from the store when they leave.
 #[derive(Debug, Default)]
@@ -83,12 +83,15 @@ impl Tables {
     }
 
     fn spread_network(&mut self, network: &NetworkId, ids: Vec<(u32, RowId)>, members: &Members) {
-        let peers = self.audience(network, members);
-        let few = peers.len() <= AUDIENCE;
+        let crowd = self.crowd(network, members);
+        let few = crowd <= AUDIENCE;
         let fresh = ids.iter().any(|(sent, _)| *sent == 0);
-        let limit = self.limits.retransmit * crate::membership::digits(peers.len() + 1);
-        let targets =
-            if few && fresh { peers } else { self.some(peers, self.limits.fanout + usize::from(fresh)) };
+        let limit = self.limits.retransmit * crate::membership::digits(crowd);
+        let targets = if few && fresh {
+            self.audience(network, members)
+        } else {
+            self.some_of(network, members, self.limits.fanout + usize::from(fresh))
+        };
         let me = self.me.clone();
         let mut packer = RowPacker::new(&me, self.limits.packet);
         for (_, id) in &ids {
@@ -121,35 +124,44 @@ impl Tables {
 
     /// How soon another node's record is passed on.
     pub(super) fn pace(&self, network: &NetworkId, members: &Members) -> Pace {
-        let few = if network.as_str().is_empty() {
-            members.up() <= AUDIENCE
+        let relay = self.crowd(network, members) <= AUDIENCE;
+        Pace { delay: self.limits.delay, interval: self.limits.gossip, relay }
+    }
+
+    /// How many nodes there are that want the records of a network, about.
+    fn crowd(&self, network: &NetworkId, members: &Members) -> usize {
+        if network.as_str().is_empty() {
+            members.up()
         } else {
-            self.attached.get(network).map_or(0, BTreeSet::len) <= AUDIENCE
-        };
-        Pace { delay: self.limits.delay, interval: self.limits.gossip, relay: few }
+            self.attached.get(network).map_or(0, BTreeSet::len)
+        }
     }
 
     /// The other nodes that want the records of a network.
-    pub(super) fn audience(&self, network: &NetworkId, members: &Members) -> Vec<NodeName> {
-        let wants = |name: &NodeName| {
-            *name != self.me
-                && members.get(name.as_str()).is_some_and(|k| {
-                    k.member.vsn.has_tables()
-                        && matches!(k.member.state, MemberState::Alive | MemberState::Suspect)
-                })
-        };
+    fn audience(&self, network: &NetworkId, members: &Members) -> Vec<NodeName> {
+        let wants = |k: &&Known| k.member.name != self.me && wants_tables(k);
         if network.as_str().is_empty() {
-            return members.iter().map(|k| &k.member.name).filter(|n| wants(n)).cloned().collect();
+            return members.iter().filter(wants).map(|k| k.member.name.clone()).collect();
         }
-        self.attached.get(network).into_iter().flatten().filter(|n| wants(n)).cloned().collect()
+        let attached = self.attached.get(network).into_iter().flatten();
+        let known = attached.filter_map(|name| members.get(name.as_str()));
+        known.filter(wants).map(|k| k.member.name.clone()).collect()
     }
 
     /// Some of them, by chance.
-    pub(super) fn some(&mut self, mut peers: Vec<NodeName>, count: usize) -> Vec<NodeName> {
+    pub(super) fn some_of(&mut self, network: &NetworkId, members: &Members, count: usize) -> Vec<NodeName> {
         use rand::seq::SliceRandom;
+        if network.as_str().is_empty() {
+            return members.pick(&mut self.rng, count, wants_tables);
+        }
+        let mut peers = self.audience(network, members);
         let (some, _) = peers.partial_shuffle(&mut self.rng, count);
         some.to_vec()
     }
+}
+
+fn wants_tables(known: &Known) -> bool {
+    known.member.vsn.has_tables() && known.member.state.is_up()
 }
 
 /// Up to so many nodes get fresh records from their owner directly.

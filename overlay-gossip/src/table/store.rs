@@ -37,8 +37,15 @@ pub(crate) struct OwnerRows {
 /// All rows.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
-    networks: BTreeMap<NetworkId, BTreeMap<NodeName, OwnerRows>>,
+    networks: BTreeMap<NetworkId, Owners>,
     len: usize,
+}
+
+/// All rows of one network.
+#[derive(Debug, Default)]
+struct Owners {
+    rows: BTreeMap<NodeName, OwnerRows>,
+    hash: u64,
 }
 
 impl RowKey {
@@ -57,11 +64,11 @@ impl Store {
     }
 
     pub(crate) fn owners(&self, network: &NetworkId) -> impl Iterator<Item = (&NodeName, &OwnerRows)> {
-        self.networks.get(network).into_iter().flatten()
+        self.networks.get(network).into_iter().flat_map(|owners| &owners.rows)
     }
 
     pub(crate) fn owner(&self, network: &NetworkId, owner: &NodeName) -> Option<&OwnerRows> {
-        self.networks.get(network)?.get(owner)
+        self.networks.get(network)?.rows.get(owner)
     }
 
     pub(crate) fn get(&self, network: &NetworkId, owner: &NodeName, key: &RowKey) -> Option<&Row> {
@@ -69,12 +76,15 @@ impl Store {
     }
 
     pub(crate) fn put(&mut self, network: &NetworkId, owner: &NodeName, key: RowKey, row: Row) {
-        let rows = self.networks.entry(network.clone()).or_default().entry(owner.clone()).or_default();
+        let owners = self.networks.entry(network.clone()).or_default();
+        let rows = owners.rows.entry(owner.clone()).or_default();
+        let before = rows.share(owner);
         rows.hash = rows.hash.wrapping_add(weight(&key, &row));
         match rows.rows.insert(key.clone(), row) {
             Some(old) => rows.hash = rows.hash.wrapping_sub(weight(&key, &old)),
             None => self.len += 1,
         }
+        owners.hash = owners.hash.wrapping_sub(before).wrapping_add(rows.share(owner));
     }
 
     /// Removes the rows for which `gone` holds and returns their keys.
@@ -85,7 +95,8 @@ impl Store {
         mut gone: impl FnMut(&RowKey, &Row) -> bool,
     ) -> Vec<RowKey> {
         let Some(owners) = self.networks.get_mut(network) else { return Vec::new() };
-        let Some(rows) = owners.get_mut(owner) else { return Vec::new() };
+        let Some(rows) = owners.rows.get_mut(owner) else { return Vec::new() };
+        let before = rows.share(owner);
         let mut removed = Vec::new();
         let hash = &mut rows.hash;
         rows.rows.retain(|key, row| {
@@ -97,10 +108,11 @@ impl Store {
             false
         });
         self.len -= removed.len();
+        owners.hash = owners.hash.wrapping_sub(before).wrapping_add(rows.share(owner));
         if rows.rows.is_empty() {
-            owners.remove(owner);
+            owners.rows.remove(owner);
         }
-        if owners.is_empty() {
+        if owners.rows.is_empty() {
             self.networks.remove(network);
         }
         removed
@@ -110,17 +122,14 @@ impl Store {
     pub(crate) fn networks_of(&self, owner: &NodeName) -> Vec<NetworkId> {
         self.networks
             .iter()
-            .filter(|(_, owners)| owners.contains_key(owner))
+            .filter(|(_, owners)| owners.rows.contains_key(owner))
             .map(|(n, _)| n.clone())
             .collect()
     }
 
     /// One number for all live rows of a network.
     pub(crate) fn hash(&self, network: &NetworkId) -> u64 {
-        self.owners(network)
-            .filter(|(_, rows)| rows.hash != 0)
-            .map(|(owner, rows)| hash(&[owner.as_str().as_bytes(), &rows.hash.to_be_bytes()]))
-            .fold(0, u64::wrapping_add)
+        self.networks.get(network).map_or(0, |owners| owners.hash)
     }
 }
 
@@ -128,6 +137,11 @@ impl OwnerRows {
     /// The same wherever the same live rows are held.
     pub(crate) fn hash(&self) -> u64 {
         self.hash
+    }
+
+    /// What these rows add to the hash of their network.
+    fn share(&self, owner: &NodeName) -> u64 {
+        if self.hash == 0 { 0 } else { hash(&[owner.as_str().as_bytes(), &self.hash.to_be_bytes()]) }
     }
 
     /// The rows of one table.

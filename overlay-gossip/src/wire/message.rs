@@ -76,6 +76,8 @@ pub struct Ack<'a> {
     pub digest: Option<u64>,
     /// The same in parts of 4 bytes each. Ours alone.
     pub parts: Option<&'a [u8]>,
+    /// For a node of this kind: without a payload, there is no word of one.
+    pub(crate) ours: bool,
 }
 
 /// Who asks, so that the answer need not go where the datagram came from.
@@ -224,20 +226,23 @@ impl IndirectPing<'_> {
 impl Ack<'_> {
     /// An ack that says no more than that.
     pub fn new(seq: u32) -> Self {
-        Self { seq, payload: None, digest: None, parts: None }
+        Self { seq, payload: None, digest: None, parts: None, ours: false }
     }
 
     fn emit(&self, out: &mut Vec<u8>) {
         out.push(tag::ACK);
         let mut w = Writer(out);
-        w.map(2 + u8::from(self.digest.is_some()) + u8::from(self.parts.is_some()));
+        let payload = self.payload.is_some() || !self.ours;
+        w.map(1 + u8::from(payload) + u8::from(self.digest.is_some()) + u8::from(self.parts.is_some()));
         if let Some(parts) = self.parts {
             w.key("Db").raw(parts);
         }
         if let Some(digest) = self.digest {
             w.key("Dg").uint(digest);
         }
-        w.key("Payload").optional(self.payload);
+        if payload {
+            w.key("Payload").optional(self.payload);
+        }
         w.key("SeqNo").uint(u64::from(self.seq));
     }
 }
@@ -350,11 +355,14 @@ fn parse_indirect_ping<'a>(r: &mut Reader<'a>) -> Result<IndirectPing<'a>, WireE
 }
 
 fn parse_ack<'a>(r: &mut Reader<'a>) -> Result<Ack<'a>, WireError> {
-    let mut ack = Ack::new(0);
+    let mut ack = Ack { ours: true, ..Ack::new(0) };
     r.map(|key, r| {
         match key {
             b"SeqNo" => ack.seq = r.u32()?,
-            b"Payload" => ack.payload = r.optional()?,
+            b"Payload" => {
+                ack.payload = r.optional()?;
+                ack.ours = false;
+            }
             b"Dg" => ack.digest = Some(r.uint()?),
             b"Db" => ack.parts = r.optional()?,
             _ => return Ok(false),
