@@ -88,6 +88,7 @@ fn the_post(user: User) {
         .docker(0, "network create -d overlay --subnet 172.19.0.1/24 --gateway 172.19.0.1 helloNew")
         .must();
     names_stay_in_their_network(&machines);
+    an_encrypted_network_carries(&machines);
 }
 
 /// 200 requests from the client through each machine.
@@ -156,6 +157,27 @@ fn names_stay_in_their_network(machines: &Machines) {
     let heard = logs("stranger");
     assert!(!heard.contains("hello from") && heard.contains("Could not resolve host"), "{heard}");
     assert!(after(&heard, "by address").iter().all(|answer| answer.contains("curl: ")), "{heard}");
+}
+
+/// The same, but what passes between the nodes is encrypted.
+fn an_encrypted_network_carries(machines: &Machines) {
+    let hello = "huyinghuan/helloworld:latest";
+    machines.docker(0, "network create -d overlay --opt encrypted vault").must();
+    let options = machines.docker_args(0, &["network", "inspect", "vault", "-f", "{{.Options}}"]).must();
+    assert!(options.contains("encrypted:"), "{options}");
+    machines.docker(0, &format!("service create --name keeper --replicas 3 --network vault {hello}")).must();
+    let ask =
+        "for i in $(seq 40); do curl -s -S -m 2 http://keeper:8080/; echo; sleep 0.2; done 2>&1; sleep 60";
+    let create =
+        ["service", "create", "-d", "--name", "asker", "--network", "vault", "host:///bin/sh", "-c", ask];
+    machines.docker_args(0, &create).must();
+    until("each keeper answers", SOON, || {
+        let said = machines.docker(0, "service logs --raw asker").out;
+        (1..=3).all(|task| said.contains(&format!("hello from keeper.{task}")))
+    });
+    let denied =
+        machines.docker(0, "network create -d overlay --opt encrypted --opt plane=kernel both").refused();
+    assert!(denied.contains("--opt plane=kernel"), "{denied}");
 }
 
 /// What a log says right after each of these marks.
