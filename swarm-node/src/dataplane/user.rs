@@ -111,7 +111,7 @@ pub(crate) fn counters(stats: &PlaneStats) -> [(&'static str, u64); 12] {
         ("user_plane_dropped", vtep.drops().map(|(_, count)| count).sum()),
         ("user_plane_unsealed", vtep.dropped(Discard::Unsealed)),
         ("user_plane_foreign_source", vtep.dropped(Discard::ForeignSource)),
-        ("user_plane_spoofed", vtep.dropped(Discard::Spoofed)),
+        ("user_plane_spoofed", vtep.dropped(Discard::Spoofed) + vtep.dropped(Discard::SpoofedAddress)),
         ("user_plane_sealed", stats.seal.sealed),
         ("user_plane_opened", stats.seal.opened),
         ("user_plane_refused_seals", stats.seal.refusals().map(|(_, count)| count).sum()),
@@ -182,9 +182,9 @@ fn local(
     {
         let Some(port) = port_of(&task_link("ve", index, id)) else { continue };
         table.stations.insert(interface.mac, Location::Port(port));
-        for address in &interface.addresses {
-            table.neighbours.insert(address.addr(), interface.mac);
-        }
+        let own = interface.addresses.iter().map(ipnet::IpNet::addr);
+        table.neighbours.extend(own.clone().map(|address| (address, interface.mac)));
+        table.spoof_guard.insert(port, own.collect());
     }
 }
 
