@@ -3,16 +3,24 @@
 //! ```text
 //!   replicated log ── apply(at_ms, Command) ──▶ ┌──────┐ ── Ok(Granted): Subnet, Lease
 //!   request handler ─ check(at_ms, Command) ──▶ │ Ipam │ ── Err(Denied): who is in the way, what is free
-//!   snapshot ◀──────── Serialize, Deserialize ─ └──┬───┘
-//!                                                  │ per pool                 per network
-//!                                             SubnetPool ─────────────────▶ Space (cursor, quarantine)
-//!                                                  └──────── AddrSet ──────────┘
-//!                                            bitmap up to 65,536, ranges above
+//!   bytes ◀───────────── snapshot, restore ───▶ └──┬───┘
+//!                              whose               │               which
+//!                 leases: 56 bytes, two indices ◀──┴──▶ SubnetPool (subnets), AddrPool (addresses)
+//!                                                           └──── AddrSet ────┘
 //! ```
 //!
 //! The same commands in the same order give the same state on every replica: no clock, no chance, no hash
-//! order. A freed address stays in quarantine for [`Hold`], and a freed subnet too, so that nobody meets the
-//! stale entries of its predecessor. [`AddrSet`], [`SubnetPool`] and [`IdSpace`] can be used alone.
+//! order. What is freed rests for [`Hold`], or until every live node has acknowledged that it forgot it, so that
+//! nobody meets the stale entries of a predecessor. [`AddrSet`], [`AddrPool`], [`SubnetPool`] and [`IdSpace`] can be
+//! used alone.
+//!
+//! | structure | because |
+//! |---|---|
+//! | bitmaps with one bit for 64 full ones, up to 2²⁴ addresses | the next free one is at most seven words away, however full |
+//! | ranges above that | an IPv6 prefix costs what is used of it |
+//! | rests in queues | they end in the order in which they began |
+//! | taken subnets in sorted arrays of 128 | two short binary searches instead of a cache miss for each level of a tree |
+//! | leases in one slab, linked and found by number | a million in 80 MB; no text of an owner is stored twice |
 //!
 //! ```
 //! use overlay_ipam::{Command, Config, Granted, Ipam, NetworkKey, Owner, OwnerKey, Want};
@@ -27,29 +35,23 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod acquire;
-mod addr_set;
-mod audit;
-mod bitmap;
 mod bits;
-mod command;
-mod config;
-mod create;
-mod denied;
-mod id_space;
-mod ipam;
-mod key;
-mod ranges;
-mod snapshot;
-mod space;
-mod subnet_pool;
+mod pool;
+mod set;
+mod state;
+mod words;
 
-pub use addr_set::AddrSet;
-pub use audit::AuditError;
-pub use command::{Command, Granted, Lease, Subnet, SubnetRequest, Usage, Want};
-pub use config::{Config, Family, Hold, PoolSpec};
-pub use denied::Denied;
-pub use id_space::{ClaimError, IdSpace};
-pub use ipam::Ipam;
-pub use key::{NetworkKey, Owner, OwnerKey};
-pub use subnet_pool::SubnetPool;
+pub use pool::addr_pool::{AddrPool, Lane};
+pub use pool::clock::{Moment, Rest};
+pub use pool::subnet_pool::SubnetPool;
+pub use set::{
+    addr_set::AddrSet,
+    id_space::{ClaimError, IdSpace},
+};
+pub use state::explain::{Explanation, State};
+pub use state::{audit::AuditError, ipam::Ipam, snapshot::RestoreError};
+pub use words::command::{Command, SubnetRequest, Want};
+pub use words::config::{Config, Family, Hold, PoolSpec};
+pub use words::granted::{Granted, Lease, Subnet, Usage};
+pub use words::key::{NetworkKey, OwnerKey};
+pub use words::{denied::Denied, owner::Owner};

@@ -184,7 +184,7 @@ fn auxiliary_addresses_are_never_handed_out() {
     let expected = "10.8.0.2 in network a is in use by auxiliary address router; 10.8.0.4 is free";
     assert_eq!(denied.to_string(), expected);
     ipam.apply(0, &Command::ReleaseOwner { owner: Owner::Aux("router".into()) }).unwrap();
-    assert_eq!(ipam.holder(&"a".into(), "10.8.0.2".parse().unwrap()), Some(&Owner::Aux("router".into())));
+    assert_eq!(ipam.holder(&"a".into(), "10.8.0.2".parse().unwrap()), Some(Owner::Aux("router".into())));
 }
 
 #[test]

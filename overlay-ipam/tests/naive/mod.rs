@@ -4,56 +4,76 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use overlay_ipam::{
-    Command, Config, Denied, Granted, Ipam, Lease, NetworkKey, Owner, OwnerKey, Subnet, SubnetRequest, Want,
+    Command, Config, Denied, Family, Granted, Ipam, Lease, NetworkKey, Owner, OwnerKey, PoolSpec, Subnet,
+    SubnetRequest, Want,
 };
+
+mod grow;
 
 #[derive(Clone)]
 pub(crate) struct Model {
     config: Config,
     now: u64,
     generation: u64,
+    mark: u64,
+    settled: u64,
     networks: BTreeMap<NetworkKey, Network>,
-    resting: Vec<(IpNet, u64)>,
+    resting: Vec<(IpNet, Rest)>,
     exclusions: BTreeMap<OwnerKey, Vec<IpNet>>,
+    nodes: BTreeMap<OwnerKey, u64>,
 }
 
 #[derive(Clone, Default)]
 struct Network {
     subnets: Vec<Space>,
-    leases: BTreeMap<Owner, (u64, Vec<IpAddr>)>,
+    /// Generation and addresses, first and last of each.
+    leases: BTreeMap<Owner, (u64, Vec<Span>)>,
 }
 
 #[derive(Clone)]
 struct Space {
     subnet: Subnet,
     cursor: u128,
-    /// Address, and when it is ready.
-    resting: Vec<(IpAddr, u64)>,
+    resting: Vec<(Span, Rest)>,
 }
 
+/// First and last.
+type Span = (IpAddr, IpAddr);
+/// Ready at that time, or when that mark is settled.
+type Rest = (u64, u64);
 type Answer = Result<Granted, &'static str>;
 
 impl Model {
     pub(crate) fn new(config: Config) -> Self {
-        let (networks, resting, exclusions) = Default::default();
-        Self { config, now: 0, generation: 0, networks, resting, exclusions }
+        let (networks, resting, exclusions, nodes) = Default::default();
+        Self { config, now: 0, generation: 0, mark: 0, settled: 0, networks, resting, exclusions, nodes }
     }
 
     pub(crate) fn apply(&mut self, now: u64, command: &Command) -> Answer {
         self.now = self.now.max(now);
-        let now = self.now;
-        self.resting.retain(|(_, ready)| *ready > now);
+        let (now, settled) = (self.now, self.settled);
+        let rests = |(ready, mark): Rest| ready > now && mark > settled;
+        self.resting.retain(|(_, rest)| rests(*rest));
         for space in self.networks.values_mut().flat_map(|network| &mut network.subnets) {
-            space.resting.retain(|(_, ready)| *ready > now);
+            space.resting.retain(|(_, rest)| rests(*rest));
         }
         match command {
-            Command::CreateNetwork { network, subnets } => self.create(network, subnets),
+            Command::CreateNetwork { network, subnets } => {
+                if self.networks.contains_key(network) {
+                    return Err("NetworkExists");
+                }
+                let default = [SubnetRequest::default()];
+                let requests = if subnets.is_empty() { &default } else { subnets.as_slice() };
+                self.add_subnets(network, Network::default(), requests)
+            }
+            Command::GrowNetwork { network, subnet } => self.grow(network, subnet),
             Command::DeleteNetwork { network } => {
                 let gone = self.networks.remove(network).ok_or("NoSuchNetwork")?;
+                let rest = (now + self.config.hold.subnet_ms, self.mark + 1);
                 if self.config.hold.subnet_ms > 0 {
-                    let ready = now + self.config.hold.subnet_ms;
-                    self.resting.extend(gone.subnets.iter().map(|space| (space.subnet.net, ready)));
+                    self.resting.extend(gone.subnets.iter().map(|space| (space.subnet.net, rest)));
                 }
+                self.mark += 1;
                 Ok(Granted::Done)
             }
             Command::Acquire { wants } => {
@@ -65,18 +85,32 @@ impl Model {
                 *self = next;
                 Ok(Granted::Leases(leases))
             }
+            Command::Delegate { network, to, family, prefix_len } => {
+                self.delegate(network, to, *family, *prefix_len)
+            }
+            Command::Shrink { network, from, generation, keep } => {
+                self.shrink(network, from, *generation, *keep)
+            }
             Command::Release { network, owner, generation } => {
-                if self.generation(network, owner) == Some(*generation) {
-                    self.release(network, owner);
+                if self.generation(network, owner) == Some(*generation) && self.release(network, owner) {
+                    self.mark += 1;
                 }
                 Ok(Granted::Done)
             }
             Command::ReleaseOwner { owner } => {
-                for network in self.networks.keys().cloned().collect::<Vec<_>>() {
-                    self.release(&network, owner);
+                let keys: Vec<NetworkKey> = self.networks.keys().cloned().collect();
+                if keys.iter().filter(|network| self.release(network, owner)).count() > 0 {
+                    self.mark += 1;
                 }
                 Ok(Granted::Done)
             }
+            _ => self.set(command),
+        }
+    }
+
+    /// What is no grant.
+    fn set(&mut self, command: &Command) -> Answer {
+        match command {
             Command::Exclude { by, nets } => {
                 let nets = nets.iter().map(IpNet::trunc).filter(|net| net.prefix_len() > 0).collect();
                 self.exclusions.insert(by.clone(), nets);
@@ -86,11 +120,47 @@ impl Model {
                 self.config.pools.clone_from(pools);
                 Ok(Granted::Done)
             }
+            Command::AddPool { pool } => {
+                let pool = PoolSpec { base: pool.base.trunc(), ..*pool };
+                let pools = &mut self.config.pools;
+                if !pools.contains(&pool) {
+                    if pools.iter().any(|other| overlap(other.base, pool.base)) {
+                        return Err("PoolOverlap");
+                    }
+                    pools.push(pool);
+                }
+                Ok(Granted::Done)
+            }
+            Command::DisablePool { base } => {
+                self.config.pools.retain(|pool| pool.base != *base);
+                Ok(Granted::Done)
+            }
+            Command::SetNodes { nodes } => {
+                let old = std::mem::take(&mut self.nodes);
+                self.nodes =
+                    nodes.iter().map(|node| (node.clone(), old.get(node).copied().unwrap_or(0))).collect();
+                self.settle();
+                Ok(Granted::Done)
+            }
+            Command::Ack { node, through } => {
+                let mark = self.mark;
+                self.nodes.entry(node.clone()).and_modify(|acked| *acked = (*acked).max(mark.min(*through)));
+                if !self.nodes.contains_key(node) {
+                    return Ok(Granted::Done);
+                }
+                self.settle();
+                Ok(Granted::Done)
+            }
+            _ => Ok(Granted::Done),
         }
     }
 
     pub(crate) fn generation(&self, network: &NetworkKey, owner: &Owner) -> Option<u64> {
         self.networks.get(network)?.leases.get(owner).map(|(generation, _)| *generation)
+    }
+
+    pub(crate) fn mark(&self) -> u64 {
+        self.mark
     }
 
     /// One of the first addresses of one of the subnets, or one just outside.
@@ -102,34 +172,63 @@ impl Model {
         Some(addr(net, at))
     }
 
+    /// The block of a node, or a subnet.
+    pub(crate) fn some_net(&self, network: &NetworkKey, owner: &Owner, c: u16) -> Option<IpNet> {
+        let known = self.networks.get(network)?;
+        let span = known.leases.get(owner).map(|(_, spans)| spans[usize::from(c) % spans.len()]);
+        Some(span.map_or_else(|| known.subnets[usize::from(c) % known.subnets.len()].subnet.net, block_of))
+    }
+
     pub(crate) fn assert_usage(&self, ipam: &Ipam) {
+        assert_eq!((ipam.mark(), ipam.settled()), (self.mark, self.settled));
         for (key, network) in &self.networks {
             for (space, usage) in network.subnets.iter().zip(ipam.usage(key)) {
                 let net = space.subnet.net;
-                let within = |owner: &&Owner| network.leases[*owner].1.iter().any(|addr| net.contains(addr));
-                let (fixed, leased): (Vec<&Owner>, Vec<&Owner>) =
-                    network.leases.keys().filter(within).partition(|owner| owner.is_fixed());
-                let edges =
-                    [net.network(), net.broadcast()].into_iter().filter(|addr| is_edge(net, *addr)).count();
-                assert_eq!(usage.capacity, bits(net.broadcast()) - bits(net.network()) + 1);
-                assert_eq!(usage.in_use, leased.len() as u128);
-                assert_eq!(usage.held, space.resting.len() as u128);
-                assert_eq!(usage.reserved, (fixed.len() + edges) as u128);
+                let all = (net.network(), net.broadcast());
+                let range = space.subnet.range.unwrap_or(net);
+                let range = (range.network(), range.broadcast());
+                let spans = |fixed: bool| {
+                    let leases = network.leases.iter().filter(move |(owner, _)| owner.is_fixed() == fixed);
+                    leases.flat_map(|(_, (_, spans))| spans.clone())
+                };
+                let edges = || [net.network(), net.broadcast()].into_iter().filter(|at| is_edge(net, *at));
+                let rests = || {
+                    let over = |(ready, mark): Rest| ready <= self.now || mark <= self.settled;
+                    space.resting.iter().filter(move |(_, rest)| !over(*rest)).map(|(span, _)| *span)
+                };
+                let size = |spans: &mut dyn Iterator<Item = Span>, within| -> u128 {
+                    spans.map(|span| common(span, within)).sum()
+                };
+                let used = |within| {
+                    let edges = size(&mut edges().map(|edge| (edge, edge)), within);
+                    size(&mut spans(true), within)
+                        + size(&mut spans(false), within)
+                        + size(&mut rests(), within)
+                        + edges
+                };
+                assert_eq!(usage.capacity, common(all, all));
+                assert_eq!(usage.in_use, size(&mut spans(false), all));
+                assert_eq!(usage.held, size(&mut rests(), all));
+                assert_eq!(usage.reserved, size(&mut spans(true), all) + edges().count() as u128);
                 assert_eq!(usage.free + usage.in_use + usage.held + usage.reserved, usage.capacity);
-                assert!(usage.available <= usage.free);
+                assert_eq!(
+                    usage.available,
+                    common(range, range) - used(range),
+                    "{net} {:?}",
+                    space.subnet.range
+                );
             }
         }
     }
 
-    fn create(&mut self, key: &NetworkKey, requests: &[SubnetRequest]) -> Answer {
-        if self.networks.contains_key(key) {
-            return Err("NetworkExists");
-        }
-        let default = [SubnetRequest::default()];
-        let requests = if requests.is_empty() { &default } else { requests };
-        let mut network = Network::default();
+    fn settle(&mut self) {
+        self.settled = self.settled.max(self.nodes.values().min().copied().unwrap_or(0));
+    }
+
+    fn add_subnets(&mut self, key: &NetworkKey, mut network: Network, requests: &[SubnetRequest]) -> Answer {
+        let (before, generation) = (network.subnets.len(), self.generation + 1);
         for request in requests {
-            let net = self.choose(&network, request)?;
+            let net = self.choose(&network.subnets[before..], request)?;
             let range = request.range.map(|range| range.trunc());
             if range.is_some_and(|range| !net.contains(&range)) {
                 return Err("RangeOutside");
@@ -141,33 +240,29 @@ impl Model {
             let subnet = Subnet { net, gateway, normalised_from, range };
             network.subnets.push(Space { subnet, cursor, resting: Vec::new() });
             if let Some(gateway) = request.gateway {
-                network.fix(Owner::Gateway, gateway, "GatewayOutside")?;
+                network.fix(Owner::Gateway, gateway, (generation, "GatewayOutside"))?;
             }
             for (name, addr) in &request.aux {
-                network.fix(Owner::Aux(OwnerKey::new(name.as_str())), *addr, "AuxOutside")?;
+                network.fix(Owner::Aux(OwnerKey::new(name.as_str())), *addr, (generation, "AuxOutside"))?;
             }
             if request.gateway.is_none() {
                 let index = network.subnets.len() - 1;
                 let gateway = network.pick(index).ok_or("AddressesExhausted")?;
                 network.subnets[index].subnet.gateway = gateway;
-                network.fix(Owner::Gateway, gateway, "")?;
+                network.fix(Owner::Gateway, gateway, (generation, ""))?;
             }
         }
         self.generation += 1;
-        network.leases.values_mut().for_each(|(generation, _)| *generation = self.generation);
         let subnets: Vec<Subnet> = network.subnets.iter().map(|space| space.subnet.clone()).collect();
-        self.resting.retain(|(net, _)| !subnets.iter().any(|subnet| overlap(subnet.net, *net)));
+        self.resting.retain(|(net, _)| !subnets[before..].iter().any(|subnet| overlap(subnet.net, *net)));
         self.networks.insert(key.clone(), network);
         Ok(Granted::Network(subnets))
     }
 
-    fn choose(&self, draft: &Network, request: &SubnetRequest) -> Result<IpNet, &'static str> {
+    fn choose(&self, draft: &[Space], request: &SubnetRequest) -> Result<IpNet, &'static str> {
         let live = || {
-            self.networks
-                .values()
-                .chain([draft])
-                .flat_map(|network| &network.subnets)
-                .map(|space| space.subnet.net)
+            let known = self.networks.values().flat_map(|network| &network.subnets);
+            known.chain(draft).map(|space| space.subnet.net)
         };
         let excluded = |net| self.exclusions.values().flatten().any(|route| overlap(*route, net));
         if let Some(given) = request.subnet.filter(|given| !given.network().is_unspecified()) {
@@ -203,7 +298,7 @@ impl Model {
     fn acquire(&mut self, want: &Want) -> Result<Vec<Lease>, &'static str> {
         let network = self.networks.get_mut(&want.network).ok_or("NoSuchNetwork")?;
         if !network.leases.contains_key(&want.owner) {
-            if want.owner.is_fixed() {
+            if want.owner.is_fixed() || matches!(want.owner, Owner::Delegation(_)) {
                 return Err("Fixed");
             }
             let preferred =
@@ -214,56 +309,77 @@ impl Model {
             families.dedup();
             for v4 in families {
                 if let Some(addr) = preferred.filter(|addr| addr.is_ipv4() == v4) {
-                    addrs.push(addr);
+                    addrs.push((addr, addr));
                     continue;
                 }
                 let of_family =
                     (0..network.subnets.len()).filter(|index| network.subnets[*index].is_v4() == v4);
                 let picked = of_family.collect::<Vec<_>>().into_iter().find_map(|index| network.pick(index));
-                addrs.push(picked.ok_or("AddressesExhausted")?);
+                let picked = picked.ok_or("AddressesExhausted")?;
+                addrs.push((picked, picked));
             }
             self.generation += 1;
             network.leases.insert(want.owner.clone(), (self.generation, addrs));
         }
-        let (generation, addrs) = &network.leases[&want.owner];
-        let lease = |addr: &IpAddr| Lease {
-            network: want.network.clone(),
-            owner: want.owner.clone(),
-            addr: *addr,
-            prefix_len: network.space_of(*addr).unwrap().subnet.net.prefix_len(),
-            generation: *generation,
-        };
-        Ok(addrs.iter().map(lease).collect())
+        Ok(network.leases_of(&want.network, &want.owner))
     }
 
-    fn release(&mut self, key: &NetworkKey, owner: &Owner) {
+    /// Whether there was anything.
+    fn release(&mut self, key: &NetworkKey, owner: &Owner) -> bool {
         let network = self.networks.get_mut(key).unwrap();
         if owner.is_fixed() {
-            return;
+            return false;
         }
+        let Some((_, spans)) = network.leases.remove(owner) else { return false };
         let hold = self.config.hold;
         let hold_ms = if matches!(owner, Owner::Vip(_)) { hold.vip_ms } else { hold.address_ms };
-        for addr in network.leases.remove(owner).map(|(_, addrs)| addrs).unwrap_or_default() {
-            let space = network.subnets.iter_mut().find(|space| space.subnet.net.contains(&addr)).unwrap();
-            if hold_ms > 0 {
-                space.resting.push((addr, self.now + hold_ms));
-            }
+        for span in spans {
+            network.rest(span, hold_ms, (self.now + hold_ms, self.mark + 1));
         }
+        true
     }
 }
 
 impl Network {
+    fn leases_of(&self, key: &NetworkKey, owner: &Owner) -> Vec<Lease> {
+        let (generation, spans) = &self.leases[owner];
+        let index =
+            |addr: IpAddr| self.subnets.iter().position(|space| space.subnet.net.contains(&addr)).unwrap();
+        let mut spans = spans.clone();
+        spans.sort_by_key(|(addr, _)| match owner.is_fixed() {
+            true => (index(*addr), *addr),
+            false => (usize::from(addr.is_ipv4() != families_first(self)), *addr),
+        });
+        let lease = |(first, last): Span| Lease {
+            network: key.clone(),
+            owner: owner.clone(),
+            addr: first,
+            prefix_len: self.subnets[index(first)].subnet.net.prefix_len(),
+            generation: *generation,
+            block: matches!(owner, Owner::Delegation(_)).then(|| block_of((first, last))),
+        };
+        spans.into_iter().map(lease).collect()
+    }
+
+    fn rest(&mut self, span: Span, hold_ms: u64, rest: Rest) {
+        let space = self.subnets.iter_mut().find(|space| space.subnet.net.contains(&span.0)).unwrap();
+        if hold_ms > 0 {
+            space.resting.push((span, rest));
+        }
+    }
+
     fn space_of(&self, addr: IpAddr) -> Option<&Space> {
         self.subnets.iter().find(|space| space.subnet.net.contains(&addr))
     }
 
     fn obstacle(&self, addr: IpAddr, outside: &'static str) -> Result<(), &'static str> {
         let space = self.space_of(addr).ok_or(outside)?;
+        let within = |(first, last): &Span| (*first..=*last).contains(&addr);
         if is_edge(space.subnet.net, addr) {
             Err("Reserved")
-        } else if self.leases.values().any(|(_, addrs)| addrs.contains(&addr)) {
+        } else if self.leases.values().any(|(_, spans)| spans.iter().any(within)) {
             Err("InUse")
-        } else if space.resting.iter().any(|(resting, _)| *resting == addr) {
+        } else if space.resting.iter().any(|(span, _)| within(span)) {
             Err("Held")
         } else {
             Ok(())
@@ -275,19 +391,37 @@ impl Network {
         let range = self.subnets[index].subnet.range.unwrap_or(net);
         let (low, high) = (bits(range.network()), bits(range.broadcast()));
         let cursor = self.subnets[index].cursor;
-        let mut order = (cursor..=high).chain(low..cursor).map(|at| addr(net, at));
-        let found = order.find(|addr| self.obstacle(*addr, "").is_ok())?;
+        let search = |mut at: u128, end: u128| {
+            while at <= end {
+                let candidate = addr(net, at);
+                if self.obstacle(candidate, "").is_ok() {
+                    return Some(candidate);
+                }
+                // a block may be too large to be walked through
+                let spans = self.leases.values().flat_map(|(_, spans)| spans);
+                let mut spans = spans.chain(self.subnets[index].resting.iter().map(|(span, _)| span));
+                let around = spans.find(|(first, last)| (*first..=*last).contains(&candidate));
+                at = around.map_or(at, |(_, last)| bits(*last)) + 1;
+            }
+            None
+        };
+        let found = search(cursor, high).or_else(|| search(low, cursor.saturating_sub(1)))?;
         self.subnets[index].cursor = if bits(found) == high { low } else { bits(found) + 1 };
         Some(found)
     }
 
     /// Only the subnet that was added last counts.
-    fn fix(&mut self, owner: Owner, addr: IpAddr, outside: &'static str) -> Result<(), &'static str> {
+    fn fix(
+        &mut self,
+        owner: Owner,
+        addr: IpAddr,
+        (now, outside): (u64, &'static str),
+    ) -> Result<(), &'static str> {
         if !self.subnets.last().unwrap().subnet.net.contains(&addr) {
             return Err(outside);
         }
         self.obstacle(addr, outside)?;
-        self.leases.entry(owner).or_default().1.push(addr);
+        self.leases.entry(owner).or_insert((now, Vec::new())).1.push((addr, addr));
         Ok(())
     }
 }
@@ -299,24 +433,33 @@ impl Space {
 }
 
 pub(crate) fn kind(denied: &Denied) -> &'static str {
-    match denied {
-        Denied::Overlap { .. } => "Overlap",
-        Denied::Excluded { .. } => "Excluded",
-        Denied::PoolsExhausted { .. } => "PoolsExhausted",
-        Denied::AddressesExhausted { .. } => "AddressesExhausted",
-        Denied::InUse { .. } => "InUse",
-        Denied::Held { .. } => "Held",
-        Denied::Reserved { .. } => "Reserved",
-        Denied::OutsideSubnet { .. } => "OutsideSubnet",
-        Denied::GatewayOutside { .. } => "GatewayOutside",
-        Denied::AuxOutside { .. } => "AuxOutside",
-        Denied::RangeOutside { .. } => "RangeOutside",
-        Denied::NoSuchNetwork { .. } => "NoSuchNetwork",
-        Denied::NetworkExists { .. } => "NetworkExists",
-        Denied::Fixed { .. } => "Fixed",
-        _ => "unknown",
-    }
+    let text = format!("{denied:?}");
+    let name = text.split(' ').next().unwrap().to_owned();
+    KINDS.into_iter().find(|kind| *kind == name).unwrap_or("unknown")
 }
+
+/// All refusals but the one that takes 65,536 subnets.
+pub(crate) const KINDS: [&str; 19] = [
+    "AddressesExhausted",
+    "AuxOutside",
+    "BlockLength",
+    "Excluded",
+    "Fixed",
+    "GatewayOutside",
+    "GatewayStays",
+    "Held",
+    "InUse",
+    "NetworkExists",
+    "NoBlock",
+    "NoSuchNetwork",
+    "OutsideBlock",
+    "OutsideSubnet",
+    "Overlap",
+    "PoolOverlap",
+    "PoolsExhausted",
+    "RangeOutside",
+    "Reserved",
+];
 
 fn families_first(network: &Network) -> bool {
     network.subnets[0].is_v4()
@@ -329,6 +472,19 @@ fn is_edge(net: IpNet, addr: IpAddr) -> bool {
 
 fn overlap(a: IpNet, b: IpNet) -> bool {
     a.contains(&b) || b.contains(&a)
+}
+
+/// How many addresses both have.
+fn common(a: Span, b: Span) -> u128 {
+    if a.0.is_ipv4() != b.0.is_ipv4() {
+        return 0;
+    }
+    (bits(a.1).min(bits(b.1)) + 1).saturating_sub(bits(a.0).max(bits(b.0)))
+}
+
+fn block_of((first, last): Span) -> IpNet {
+    let max = if first.is_ipv4() { 32 } else { 128 };
+    IpNet::new(first, max - (bits(last) - bits(first) + 1).trailing_zeros() as u8).unwrap()
 }
 
 pub(crate) fn bits(addr: IpAddr) -> u128 {

@@ -61,6 +61,24 @@ pub enum Denied {
     NoSuchNetwork { network: NetworkKey },
     #[error("network {network} exists already")]
     NetworkExists { network: NetworkKey },
+    /// No aligned block of that length is free.
+    #[error("network {network} has no free block of length /{prefix_len}{}", hint(next_free))]
+    NoBlock { network: NetworkKey, prefix_len: u8, next_free: Option<IpNet> },
+    /// A block is longer than its subnet and no longer than an address.
+    #[error("a block of length /{prefix_len} cannot be cut from network {network} ({})", list(subnets))]
+    BlockLength { network: NetworkKey, prefix_len: u8, subnets: Vec<IpNet> },
+    /// Only a part of the block can be kept.
+    #[error("{keep} is not in {block}, which is delegated to {to}")]
+    OutsideBlock { keep: IpNet, block: IpNet, to: OwnerKey },
+    /// A subnet that grows keeps its gateway.
+    #[error("{subnet} grows in place and keeps its gateway {gateway}")]
+    GatewayStays { subnet: IpNet, gateway: IpAddr },
+    /// Another pool is in the way.
+    #[error("pool {base} overlaps pool {pool}")]
+    PoolOverlap { base: IpNet, pool: IpNet },
+    /// A network has at most 65,535 subnets.
+    #[error("network {network} has too many subnets")]
+    TooManySubnets { network: NetworkKey },
     /// Gateway and auxiliary addresses are set when the network is created.
     #[error("{owner} of network {network} is set when the network is created")]
     Fixed { network: NetworkKey, owner: Owner },

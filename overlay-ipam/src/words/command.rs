@@ -1,25 +1,43 @@
-//! What can be asked, and what is granted.
+//! What can be asked.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{NetworkKey, Owner, OwnerKey, PoolSpec};
+use crate::{Family, NetworkKey, Owner, OwnerKey, PoolSpec};
 
 /// One entry of the log. Each is done completely or not at all.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub enum Command {
-    /// Gives a network its subnets; answered by [`Granted::Network`]. No request means one default subnet.
+    /// Gives a network its subnets; answered by [`Granted::Network`](crate::Granted::Network). No request means one
+    /// default subnet.
     #[expect(missing_docs, reason = "named by the variant")]
     CreateNetwork { network: NetworkKey, subnets: Vec<SubnetRequest> },
+    /// Gives a network more addresses; answered by [`Granted::Network`](crate::Granted::Network) with all its
+    /// subnets.
+    ///
+    /// If the request names a prefix that contains one of the network's subnets, that subnet grows in place: every
+    /// address stays, and the range too unless another one is given. Otherwise it is one more subnet, and addresses
+    /// come from it when the ones before are full. What the network has already is no error.
+    #[expect(missing_docs, reason = "named by the variant")]
+    GrowNetwork { network: NetworkKey, subnet: SubnetRequest },
     /// Frees all subnets and all leases of a network.
     #[expect(missing_docs, reason = "named by the variant")]
     DeleteNetwork { network: NetworkKey },
-    /// Takes addresses, all or none; answered by [`Granted::Leases`]. An owner that already has its addresses
-    /// gets the same ones again, whatever it prefers now.
+    /// Takes addresses, all or none; answered by [`Granted::Leases`](crate::Granted::Leases). An owner that already
+    /// has its addresses gets the same ones again, whatever it prefers now.
     #[expect(missing_docs, reason = "named by the variant")]
     Acquire { wants: Vec<Want> },
+    /// Hands a node the lowest free aligned block of a length, for it to hand out; answered by
+    /// [`Granted::Leases`](crate::Granted::Leases) with the one lease of [`Owner::Delegation`]. Who has a block of
+    /// the family already gets the same one again.
+    #[expect(missing_docs, reason = "named by the variant")]
+    Delegate { network: NetworkKey, to: OwnerKey, family: Family, prefix_len: u8 },
+    /// Takes back all of a delegated block but `keep`, if the generation is that of the lease; otherwise it does
+    /// nothing and is no error. `Release` takes back the whole block.
+    #[expect(missing_docs, reason = "named by the variant")]
+    Shrink { network: NetworkKey, from: OwnerKey, generation: u64, keep: IpNet },
     /// Frees what the owner holds in the network if the generation is that of the lease; otherwise it does
     /// nothing and is no error.
     #[expect(missing_docs, reason = "named by the variant")]
@@ -34,9 +52,25 @@ pub enum Command {
     /// Replaces the pools. Existing networks stay, wherever they are.
     #[expect(missing_docs, reason = "named by the variant")]
     SetPools { pools: Vec<PoolSpec> },
+    /// Adds a pool. One that is there already is no error.
+    #[expect(missing_docs, reason = "named by the variant")]
+    AddPool { pool: PoolSpec },
+    /// Cuts no new subnets from a pool any more. Existing networks stay; a pool that is not there is no error.
+    #[expect(missing_docs, reason = "named by the variant")]
+    DisablePool { base: IpNet },
+    /// Replaces the set of nodes whose acknowledgements end a rest early. A new one has acknowledged nothing; no
+    /// nodes means that only time counts.
+    #[expect(missing_docs, reason = "named by the variant")]
+    SetNodes { nodes: Vec<OwnerKey> },
+    /// A node has forgotten everything that was freed up to a [mark](crate::Ipam::mark). Nodes that are not in the
+    /// set do not count.
+    #[expect(missing_docs, reason = "named by the variant")]
+    Ack { node: OwnerKey, through: u64 },
+    /// Nothing but the time.
+    Tick,
 }
 
-/// A subnet that a new network should have.
+/// A subnet that a network should have.
 ///
 /// ```
 /// let any = overlay_ipam::SubnetRequest::default(); // the lowest free one
@@ -47,7 +81,7 @@ pub enum Command {
 pub struct SubnetRequest {
     /// `None` picks the lowest free one of the first pool that has one, IPv4 first. `0.0.0.0/N` and `::/N`
     /// pick one of length N from the pools of that family (N = 0: of the pool's own length). Host bits are
-    /// cleared and reported in [`Subnet::normalised_from`].
+    /// cleared and reported in [`Subnet::normalised_from`](crate::Subnet::normalised_from).
     pub subnet: Option<IpNet>,
     /// Limits dynamic addresses; a preferred one may lie anywhere in the subnet.
     pub range: Option<IpNet>,
@@ -68,63 +102,4 @@ pub struct Want {
     pub owner: Owner,
     /// This address or nothing (in its family; the other one is picked).
     pub prefer: Option<IpAddr>,
-}
-
-/// The answer to a command that was done.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub enum Granted {
-    /// The subnets, in the order of the requests.
-    Network(Vec<Subnet>),
-    /// The leases, in the order of the wants; two in a row for a want in a network of both families.
-    Leases(Vec<Lease>),
-    /// Nothing to tell.
-    Done,
-}
-
-/// A subnet of a network.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub struct Subnet {
-    /// The prefix, host bits cleared.
-    pub net: IpNet,
-    /// Its gateway.
-    pub gateway: IpAddr,
-    /// What was asked for, if host bits had to be cleared.
-    pub normalised_from: Option<IpNet>,
-    /// Where dynamic addresses come from, if limited.
-    pub range: Option<IpNet>,
-}
-
-/// An address in the hands of an owner.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub struct Lease {
-    /// Where.
-    pub network: NetworkKey,
-    /// Whose.
-    pub owner: Owner,
-    /// The address.
-    pub addr: IpAddr,
-    /// Prefix length of the subnet that it lies in.
-    pub prefix_len: u8,
-    /// Tells this lease from earlier and later ones; release needs it. One per acquisition: both families
-    /// share it.
-    pub generation: u64,
-}
-
-/// How full a subnet is. `in_use + held + reserved + free == capacity`.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub struct Usage {
-    /// The subnet.
-    pub subnet: IpNet,
-    /// All addresses of the prefix.
-    pub capacity: u128,
-    /// Leased to owners other than gateway and auxiliary ones.
-    pub in_use: u128,
-    /// Freed, and resting.
-    pub held: u128,
-    /// Gateway, auxiliary, network, broadcast or anycast address.
-    pub reserved: u128,
-    /// Can be taken by whoever prefers them.
-    pub free: u128,
-    /// Those of the free ones that can be handed out dynamically (they lie in the range).
-    pub available: u128,
 }

@@ -64,6 +64,18 @@ impl Ranges {
         }
     }
 
+    /// The end of the last range that overlaps `first..=last`.
+    pub(crate) fn blocker(&self, first: u128, last: u128) -> Option<u128> {
+        self.before(last).map(|(_, end)| end).filter(|end| *end >= first)
+    }
+
+    /// How many of `first..=last` are present.
+    pub(crate) fn count_range(&self, first: u128, last: u128) -> u128 {
+        let start = self.covering(first).map_or(first, |(start, _)| start);
+        let parts = self.used.range(start..=last);
+        parts.map(|(from, to)| (*to).min(last) - (*from).max(first) + 1).sum()
+    }
+
     fn covering(&self, n: u128) -> Option<(u128, u128)> {
         self.before(n).filter(|(_, last)| *last >= n)
     }

@@ -4,7 +4,7 @@ use std::ops::{Bound, RangeBounds};
 
 use serde::{Deserialize, Serialize};
 
-use crate::AddrSet;
+use crate::{AddrSet, Moment, Rest, pool::clock::Queue};
 
 /// Hands out the numbers of a range, next-fit: a freed one is not used again before all others were.
 ///
@@ -15,6 +15,8 @@ use crate::AddrSet;
 /// ports.release(30_000);
 /// assert_eq!(ports.take_next(), Some(30_001));
 /// ```
+///
+/// One that is [put to rest](Self::rest) stays in use until its rest is over.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Stored", into = "Stored")]
 pub struct IdSpace {
@@ -24,6 +26,7 @@ pub struct IdSpace {
     cursor: u32,
     /// Distance from `first`.
     taken: AddrSet,
+    resting: Queue<u32>,
 }
 
 /// Why a number could not be claimed.
@@ -75,9 +78,43 @@ impl IdSpace {
         if self.taken.insert((id - first).into()) { Ok(()) } else { Err(ClaimError::InUse { id }) }
     }
 
-    /// Frees the number; tells whether it was in use.
+    /// Frees the number at once, also one that rests; tells whether it was in use.
     pub fn release(&mut self, id: u32) -> bool {
-        id.checked_sub(self.first).is_some_and(|offset| self.taken.remove(offset.into()))
+        self.resting.retain(|resting| *resting != id);
+        self.free(id)
+    }
+
+    /// Frees the number after a rest; tells whether it was in use. Each rest must be over no earlier than the one
+    /// before.
+    ///
+    /// ```
+    /// use overlay_ipam::{IdSpace, Moment, Rest};
+    ///
+    /// let mut vnis = IdSpace::new(4096..=4096);
+    /// vnis.take_next();
+    /// assert!(vnis.rest(4096, Rest { ready_ms: 60_000, mark: 1 }));
+    /// assert_eq!(vnis.take_next(), None);
+    /// vnis.thaw(&Moment { now_ms: 0, settled: 1 }); // every node has forgotten it
+    /// assert_eq!(vnis.take_next(), Some(4096));
+    /// ```
+    pub fn rest(&mut self, id: u32, rest: Rest) -> bool {
+        let rests = self.contains(id) && !self.is_resting(id);
+        if rests {
+            self.resting.push(id, rest);
+        }
+        rests
+    }
+
+    /// Frees the numbers whose rest is over.
+    pub fn thaw(&mut self, moment: &Moment) {
+        while let Some(id) = self.resting.pop(moment) {
+            self.free(id);
+        }
+    }
+
+    /// Whether the number was freed and rests.
+    pub fn is_resting(&self, id: u32) -> bool {
+        self.resting.iter().any(|(resting, _)| resting == id)
     }
 
     /// Whether the number is in use.
@@ -90,9 +127,14 @@ impl IdSpace {
         u64::try_from(self.taken.count()).unwrap_or(u64::MAX)
     }
 
+    fn free(&mut self, id: u32) -> bool {
+        id.checked_sub(self.first).is_some_and(|offset| self.taken.remove(offset.into()))
+    }
+
     fn between(first: u32, last: u32) -> Self {
         let last = last.max(first);
-        Self { first, last, cursor: first, taken: AddrSet::new((last - first).into()) }
+        let taken = AddrSet::new((last - first).into());
+        Self { first, last, cursor: first, taken, resting: Queue::default() }
     }
 }
 
@@ -102,6 +144,9 @@ struct Stored {
     last: u32,
     cursor: u32,
     used: Vec<(u32, u32)>,
+    /// Number, time, mark.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    resting: Vec<(u32, u64, u64)>,
 }
 
 impl From<Stored> for IdSpace {
@@ -113,6 +158,9 @@ impl From<Stored> for IdSpace {
                 space.taken.insert_range((from - space.first).into(), (to - space.first).into());
             }
         }
+        for (id, ready_ms, mark) in stored.resting {
+            space.rest(id, Rest { ready_ms, mark });
+        }
         space
     }
 }
@@ -121,6 +169,7 @@ impl From<IdSpace> for Stored {
     fn from(space: IdSpace) -> Self {
         let id = |offset: u128| u32::try_from(offset).map_or(space.last, |offset| space.first + offset);
         let used = space.taken.ranges().into_iter().map(|(from, to)| (id(from), id(to))).collect();
-        Self { first: space.first, last: space.last, cursor: space.cursor, used }
+        let resting = space.resting.iter().map(|(id, rest)| (id, rest.ready_ms, rest.mark)).collect();
+        Self { first: space.first, last: space.last, cursor: space.cursor, used, resting }
     }
 }
