@@ -38,16 +38,18 @@ fn in_node(scene: &Scene) -> Result<(), ConntrackError> {
     })
 }
 
-/// Virtual IPs: translated to an address that is no backend of theirs.
+/// Virtual IPs: translated to an address that is no backend of theirs, or not at all.
 fn in_task(task: &TaskScene) -> Result<(), ConntrackError> {
     if task.vips.vips.is_empty() {
         return Ok(());
     }
     let netns: &NetNs = &task.netns;
     run(Conntrack::open_in(netns), |entry| {
-        let backends = task.vips.vips.get(&entry.original.destination);
-        let to = entry.translated_destination();
-        backends.zip(to).is_some_and(|(backends, to)| !backends.contains(&to.ip()))
+        let Some(backends) = task.vips.vips.get(&entry.original.destination) else { return false };
+        match entry.translated_destination() {
+            Some(to) => !backends.contains(&to.ip()),
+            None => !backends.is_empty(), // it began before the address led anywhere
+        }
     })
 }
 
