@@ -66,7 +66,7 @@ pub(super) struct Plan {
     /// These layouts only
     #[arg(long, value_delimiter = ',', value_name = "LAYOUT,…")]
     pub(super) only: Vec<String>,
-    /// These tests only
+    /// These tests only: tcp_bulk, tcp_bulk4, pps64, tcp_rr
     #[arg(long, value_delimiter = ',', value_name = "TEST,…", hide_possible_values = true)]
     pub(super) tests: Vec<Test>,
     /// Also the layouts and tests that are extras
@@ -78,7 +78,7 @@ pub(super) struct Plan {
     /// Prints the counters of the user planes at the end, on standard error
     #[arg(long)]
     pub(super) stats: bool,
-    #[command(flatten, next_help_heading = "The user plane")]
+    #[command(flatten)]
     pub(super) tuning: Tuning,
 }
 
@@ -161,7 +161,11 @@ impl Plan {
         let seconds = f64::from(turns) * (self.seconds + 0.15) + 10.0;
         let span =
             if seconds < 100.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) };
-        Ok(format!("{layouts} layouts, {tests} tests of {} s, {rounds} rounds: about {span}", self.seconds))
+        let debug = if cfg!(debug_assertions) { "; a debug build, its figures mean little" } else { "" };
+        Ok(format!(
+            "{layouts} layouts, {tests} tests of {} s, {rounds} rounds: about {span}{debug}",
+            self.seconds
+        ))
     }
 
     /// The same on a command line.

@@ -12,7 +12,7 @@ use overlay_core::seal::{Algorithm, KeyId, SealKey};
 use overlay_core::{Location, MacAddr, Network, PortId, VXLAN_PORT};
 use overlay_linux::link::Netlink;
 use overlay_linux::netns::NetNs;
-use overlay_linux::user::{Attachment, PacketSocket, PlaneConfig, Priority, Tap, UserPlane};
+use overlay_linux::user::{Attachment, PacketSocket, PlaneConfig, PlaneStats, Priority, Tap, UserPlane};
 
 use super::error::BenchError;
 use super::lab::{Container, Crowd, Host, Site, name, stranger, vni};
@@ -63,13 +63,13 @@ pub(crate) struct HostArgs {
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(super) struct Tuning {
     /// How long the user plane looks for work before it sleeps
-    #[arg(long, value_name = "MICROSECONDS")]
+    #[arg(long, help_heading = HEADING, value_name = "MICROSECONDS")]
     pub(super) busy_poll: Option<u64>,
     /// The nice value of the user plane's thread
-    #[arg(long, value_name = "-20 to 19", allow_negative_numbers = true)]
+    #[arg(long, help_heading = HEADING, value_name = "-20 to 19", allow_negative_numbers = true)]
     pub(super) nice: Option<i8>,
     /// The real-time priority of the user plane's thread, instead
-    #[arg(long, value_name = "1 to 99", conflicts_with = "nice")]
+    #[arg(long, help_heading = HEADING, value_name = "1 to 99", conflicts_with = "nice")]
     pub(super) real_time: Option<u8>,
 }
 
@@ -144,7 +144,7 @@ impl HostArgs {
         plane.attach(PORT, self.attachment()?).map_err(failed("attach the container"))?;
         out::line(READY);
         let _ = io::stdin().lock().read(&mut [0]);
-        out::line(format_args!("{:#?}", plane.stats()));
+        out::line(told(&plane.stats()));
         plane.stop();
         Ok(())
     }
@@ -199,6 +199,20 @@ impl Tuning {
     }
 }
 
+/// The counters, one line for each side; of reasons for drops only those that happened.
+fn told(stats: &PlaneStats) -> String {
+    let happened = stats.vtep.drops().filter(|(_, count)| *count > 0);
+    let drops: Vec<_> = happened.map(|(reason, count)| format!("{count} × {reason}")).collect();
+    let PlaneStats { underlay, ports, sleeps, spins, refused, .. } = stats;
+    let mut lines = vec![
+        format!("  dropped: {}", if drops.is_empty() { "nothing".to_owned() } else { drops.join(", ") }),
+        format!("  slept {sleeps} times, looked in vain {spins} times, scheduling refused: {refused:?}"),
+        format!("  {underlay:?}"),
+    ];
+    lines.extend(ports.values().map(|port| format!("  {port:?}")));
+    lines.join("\n")
+}
+
 fn failed<E>(what: &'static str) -> impl FnOnce(E) -> BenchError
 where
     E: std::error::Error + Send + Sync + 'static,
@@ -213,3 +227,4 @@ fn station(text: &str) -> Result<(Ipv4Addr, MacAddr), String> {
 }
 
 const PORT: PortId = PortId::new(1);
+const HEADING: &str = "The user plane";

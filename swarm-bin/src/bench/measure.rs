@@ -32,6 +32,8 @@ pub(super) enum Measure {
     Pps64,
     TcpRrP50,
     TcpRrP99,
+    /// With both ends on one processor: no wake-up crosses to another one.
+    TcpRrOneCpu,
 }
 
 /// One value of one round.
@@ -59,8 +61,15 @@ impl Test {
 
 impl Measure {
     /// All of them, in the order of the columns.
-    pub(super) const ALL: [Self; 6] =
-        [Self::TcpBulk, Self::TcpBulk4, Self::Pps64, Self::TcpRrP50, Self::TcpRrP99, Self::TcpBulkCores];
+    pub(super) const ALL: [Self; 7] = [
+        Self::TcpBulk,
+        Self::TcpBulk4,
+        Self::Pps64,
+        Self::TcpRrP50,
+        Self::TcpRrP99,
+        Self::TcpRrOneCpu,
+        Self::TcpBulkCores,
+    ];
 
     /// As in a row.
     pub(super) const fn name(self) -> &'static str {
@@ -71,6 +80,7 @@ impl Measure {
             Self::Pps64 => "pps64",
             Self::TcpRrP50 => "tcp_rr_p50",
             Self::TcpRrP99 => "tcp_rr_p99",
+            Self::TcpRrOneCpu => "tcp_rr_one_cpu_p50",
         }
     }
 
@@ -80,7 +90,7 @@ impl Measure {
             Self::TcpBulk | Self::TcpBulk4 => "Gbit/s",
             Self::TcpBulkCores => "cores",
             Self::Pps64 => "kpps",
-            Self::TcpRrP50 | Self::TcpRrP99 => "us",
+            Self::TcpRrP50 | Self::TcpRrP99 | Self::TcpRrOneCpu => "us",
         }
     }
 
@@ -102,7 +112,7 @@ impl Bench {
     ///
     /// They do not.
     pub(super) fn until_ready(&self, built: &Built) -> Result<(), BenchError> {
-        Self { seconds: 0.05, ..*self }.turns(built).map(drop)
+        Self { seconds: 0.05, ..*self }.turns(built, &[]).map(drop)
     }
 
     /// Does a test.
@@ -122,9 +132,12 @@ impl Bench {
             Test::TcpBulk4 => Ok(vec![figure(Measure::TcpBulk4, self.bulk(built, 4)?)]),
             Test::Pps64 => Ok(vec![figure(Measure::Pps64, self.flood(built)?)]),
             Test::TcpRr => {
-                let trips = self.turns(built)?;
-                let (p50, p99) = (trips.p50_us, trips.p99_us);
-                Ok(vec![figure(Measure::TcpRrP50, p50), figure(Measure::TcpRrP99, p99)])
+                let (free, together) = (self.turns(built, &[])?, self.turns(built, &["--processor", "0"])?);
+                Ok(vec![
+                    figure(Measure::TcpRrP50, free.p50_us),
+                    figure(Measure::TcpRrP99, free.p99_us),
+                    figure(Measure::TcpRrOneCpu, together.p50_us),
+                ])
             }
         }
     }
@@ -166,9 +179,10 @@ impl Bench {
         Ok(arrived.rate() / 1e3)
     }
 
-    fn turns(&self, built: &Built) -> Result<Trips, BenchError> {
-        let _server = Self::server(built, &["echo"])?;
-        told(&self.client(built, &["ping"])?)
+    /// Both ends stay where `place` says.
+    fn turns(&self, built: &Built, place: &[&str]) -> Result<Trips, BenchError> {
+        let _server = Self::server(built, &[&["echo"], place].concat())?;
+        told(&self.client(built, &[&["ping"], place].concat())?)
     }
 
     /// A server that listens.

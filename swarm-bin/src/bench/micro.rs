@@ -196,8 +196,8 @@ fn nanoseconds(mut step: impl FnMut()) -> Vec<f64> {
 const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 /// Different frames, so that memory is felt; together they fit into a second-level cache.
 const TRAFFIC: u32 = 256;
-const STEPS: u32 = 100_000;
-const REPEATS: usize = 9;
+const STEPS: u32 = 20_000;
+const REPEATS: usize = 15;
 
 #[cfg(test)]
 mod tests {

@@ -100,6 +100,7 @@ impl Report {
             "rounds": self.rounds,
             "seconds": self.seconds,
             "load": self.load,
+            "build": if cfg!(debug_assertions) { "debug" } else { "release" },
             "cores": cores(),
             "kernel": kernel(),
             "rows": rows.map(row).collect::<Vec<_>>(),
@@ -137,9 +138,9 @@ impl Report {
     /// What each layout carries.
     fn layouts(&self) -> String {
         let heads =
-            ["TCP, Gbit/s", "4 STREAMS", "UDP 64 B, kpps", "TCP RR P50, us", "P99, us", "CORES (TCP)"];
-        let [a, b, c, d, e, f] = heads;
-        let mut table = Table::new(["LAYOUT", a, b, c, d, e, f]);
+            ["TCP, Gbit/s", "4 STREAMS", "UDP 64 B, kpps", "TCP RR P50, us", "P99, us", "ONE CPU", "CORES (TCP)"];
+        let [a, b, c, d, e, f, g] = heads;
+        let mut table = Table::new(["LAYOUT", a, b, c, d, e, f, g]);
         let ratios = self.ratios();
         for layout in Layout::ALL {
             let cell = |measure: Measure| {
@@ -151,8 +152,8 @@ impl Report {
             };
             let cells = Measure::ALL.map(|measure| cell(measure).unwrap_or_else(|| "-".to_owned()));
             if cells.iter().any(|cell| cell != "-") {
-                let [a, b, c, d, e, f] = cells;
-                table.row([layout.name.to_owned(), a, b, c, d, e, f]);
+                let [a, b, c, d, e, f, g] = cells;
+                table.row([layout.name.to_owned(), a, b, c, d, e, f, g]);
             }
         }
         table.render()

@@ -13,10 +13,13 @@ mod bulk;
 mod datagrams;
 mod turns;
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::error::BenchError;
@@ -58,12 +61,20 @@ enum Role {
         seconds: f64,
     },
     /// Sends back what it reads
-    Echo { at: SocketAddr },
+    Echo {
+        at: SocketAddr,
+        /// Stays on this processor
+        #[arg(long)]
+        processor: Option<usize>,
+    },
     /// Sends one byte and waits for one
     Ping {
         to: SocketAddr,
         #[arg(long)]
         seconds: f64,
+        /// Stays on this processor
+        #[arg(long)]
+        processor: Option<usize>,
     },
 }
 
@@ -108,8 +119,10 @@ impl LoadArgs {
             Role::Pour { to, seconds, streams } => bulk::pour(to, span(seconds), streams),
             Role::Count { at, seconds } => datagrams::count(at, span(seconds)).map(|told| say(&told)),
             Role::Flood { to, seconds } => datagrams::flood(to, span(seconds)),
-            Role::Echo { at } => turns::echo(at),
-            Role::Ping { to, seconds } => turns::ping(to, span(seconds)).map(|told| say(&told)),
+            Role::Echo { at, processor } => stay(processor).and_then(|()| turns::echo(at)),
+            Role::Ping { to, seconds, processor } => {
+                stay(processor).and_then(|()| turns::ping(to, span(seconds))).map(|told| say(&told))
+            }
         };
         done.map_err(BenchError::system("carry the load"))
     }
@@ -118,6 +131,14 @@ impl LoadArgs {
 /// The port that a test uses.
 pub(super) fn address(ip: Ipv4Addr) -> SocketAddr {
     (ip, PORT).into()
+}
+
+/// Keeps this process on one processor.
+fn stay(processor: Option<usize>) -> io::Result<()> {
+    let Some(processor) = processor else { return Ok(()) };
+    let mut set = CpuSet::new();
+    set.set(processor)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
 fn ready() {
