@@ -35,8 +35,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             &Command::Acquire { wants: vec![Want { network: "small".into(), owner, prefer: None }] },
         ));
     }
-    let usage = ipam.usage(&"small".into());
-    println!("{usage:?}");
+    // the neighbour is free: the network grows where it is, and no address changes
+    let larger = SubnetRequest { subnet: Some("172.19.0.0/28".parse()?), ..SubnetRequest::default() };
+    report(ipam.apply(40_000, &Command::GrowNetwork { network: "small".into(), subnet: larger }));
+    println!("{}", ipam.explain("172.19.0.6".parse()?));
+    println!("{:?}", ipam.usage(&"small".into()));
     Ok(ipam.audit()?)
 }
 
