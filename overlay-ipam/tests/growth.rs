@@ -90,7 +90,7 @@ fn a_node_hands_out_its_block_and_gives_back_what_it_does_not_need() {
         Command::Delegate { network: "a".into(), to: "n1".into(), family: Family::V4, prefix_len: 28 };
     let lease = leases(ipam.apply(0, &delegate).unwrap()).remove(0);
     assert_eq!((lease.block, &lease.owner), (Some(net("10.0.0.16/28")), &Owner::Delegation("n1".into())));
-    assert_eq!(leases(ipam.apply(0, &delegate).unwrap()), [lease.clone()]);
+    assert_eq!(leases(ipam.apply(0, &delegate).unwrap()), std::slice::from_ref(&lease));
     assert_eq!(ipam.usage(&"a".into())[0].in_use, 16);
     assert_eq!(ipam.holder(&"a".into(), "10.0.0.31".parse().unwrap()), Some(lease.owner.clone()));
 
