@@ -137,8 +137,15 @@ impl Report {
 
     /// What each layout carries.
     fn layouts(&self) -> String {
-        let heads =
-            ["TCP, Gbit/s", "4 STREAMS", "UDP 64 B, kpps", "TCP RR P50, us", "P99, us", "ONE CPU", "CORES (TCP)"];
+        let heads = [
+            "TCP, Gbit/s",
+            "4 STREAMS",
+            "UDP 64 B, kpps",
+            "TCP RR P50, us",
+            "P99, us",
+            "ONE CPU",
+            "CORES (TCP)",
+        ];
         let [a, b, c, d, e, f, g] = heads;
         let mut table = Table::new(["LAYOUT", a, b, c, d, e, f, g]);
         let ratios = self.ratios();
