@@ -71,7 +71,7 @@ pub struct Config {
     /// How many members must have asked a suspect themselves, by UDP and TCP and in vain, to leave it only
     /// [`witnessed_timeout`](Self::witnessed_timeout) to object (fewer in a cluster that has fewer). 4.
     pub witnesses: usize,
-    /// See [`witnesses`](Self::witnesses). 2 probe intervals. Zero: such evidence is not used, as memberlist.
+    /// See [`witnesses`](Self::witnesses). 1.5 probe intervals. Zero: such evidence is not used, as memberlist.
     pub witnessed_timeout: Duration,
     /// Accuse nobody while this node hears from nobody, up to the longest time of a suspicion: the problem is its own.
     /// On; memberlist is not so modest.
@@ -193,7 +193,7 @@ impl Config {
                 reconnect_interval: ms(10_000),
                 tcp_timeout: ms(30_000),
                 refused_timeout: ms(2000),
-                witnessed_timeout: ms(10_000),
+                witnessed_timeout: ms(7500),
                 leave_timeout: ms(3000),
                 table_sync_interval: ms(5000),
                 ..lan
@@ -221,7 +221,7 @@ impl Config {
                 push_pull_interval: ms(15_000),
                 reconnect_interval: ms(2000),
                 tcp_timeout: ms(5000),
-                witnessed_timeout: ms(1000),
+                witnessed_timeout: ms(750),
                 leave_timeout: ms(600),
                 table_sync_interval: ms(1000),
                 ..lan
@@ -281,7 +281,7 @@ impl Config {
             refused_timeout: Duration::from_millis(500),
             refused_reports: 3,
             witnesses: 4,
-            witnessed_timeout: Duration::from_secs(2),
+            witnessed_timeout: Duration::from_millis(1500),
             self_doubt: true,
             repair: true,
             watch: 3,

@@ -90,7 +90,7 @@ fn trouble(world: &mut World, step: usize, network: &NetworkId) {
     world.network.duplicate = if world.rng().random_bool(0.3) { 0.3 } else { 0.0 };
     world.network.reorder = if world.rng().random_bool(0.3) { 0.3 } else { 0.0 };
     let runs = world.machine(i).is_some();
-    let stall = if step % 2 == 0 { Stall::Process } else { Stall::Traffic };
+    let stall = if step.is_multiple_of(2) { Stall::Process } else { Stall::Traffic };
     match world.rng().random_range(0..11) {
         0 if runs => world.kill(i),
         1 if runs => world.power_off(i),
@@ -100,7 +100,7 @@ fn trouble(world: &mut World, step: usize, network: &NetworkId) {
         5 if runs => world.stall(i, ms(2500), stall),
         6 if runs => world.with(i, |m, now| m.leave_network(now, network)),
         7 => world.block_udp(i, j),
-        8 if runs && step % 4 == 0 => {
+        8 if runs && step.is_multiple_of(4) => {
             let mut addr = world.addr(i);
             addr.set_port(u16::try_from(8000 + step).unwrap());
             world.move_to(i, addr);

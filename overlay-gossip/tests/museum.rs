@@ -124,7 +124,13 @@ fn replaying_the_changes_gives_the_state() {
     for round in 0..120 {
         let i = round % 4;
         if world.runs(i) {
-            world.publish(i, "net", &format!("k{}", round / 16 % 3), phases[round / 4 % 4], &round.to_string());
+            world.publish(
+                i,
+                "net",
+                &format!("k{}", round / 16 % 3),
+                phases[round / 4 % 4],
+                &round.to_string(),
+            );
         }
         match round {
             60 => world.power_off(3),

@@ -43,6 +43,9 @@ pub(crate) struct Args {
     /// slow-nodes: whether the whole process stands still, or only its traffic
     #[arg(long, value_enum, default_value = "traffic")]
     pub(crate) stall: Still,
+    /// slow-nodes: each at times of its own, not all at the same time
+    #[arg(long)]
+    pub(crate) out_of_step: bool,
     /// churn: how many nodes join [default: a tenth of the nodes]
     #[arg(long)]
     pub(crate) joins: Option<usize>,
@@ -112,6 +115,7 @@ impl Args {
             Still::Process => Stall::Process,
             Still::Traffic => Stall::Traffic,
         };
+        plan.in_step = !self.out_of_step;
         let (joins, deaths) = plan.churn;
         plan.churn = (self.joins.unwrap_or(joins), self.deaths.unwrap_or(deaths));
         plan.records = self.records;

@@ -1,7 +1,11 @@
 //! Clusters of any size on a virtual clock: what happens, how long it takes, what it costs.
 //!
 //! `cargo run --release -p overlay-gossip --example gossip-sim -- --help` explains.
-#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program for people, with a clock on the wall")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a program for people, with a clock on the wall"
+)]
 
 mod args;
 mod picture;
@@ -29,7 +33,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         table.add(&outcome, wall);
         broken.extend(outcome.violations.into_iter().map(|violation| format!("seed {seed}: {violation}")));
     }
-    if args.json { println!("{}", table.json()) } else { print!("{table}") }
+    if args.json {
+        println!("{}", table.json())
+    } else {
+        print!("{table}")
+    }
     for line in &broken {
         eprintln!("a rule was broken: {line}");
     }

@@ -33,8 +33,10 @@ pub(crate) fn draw(file: &Path, args: &Args) -> Result<(), Box<dyn Error>> {
         (Script::Crash, "last_knows", "a process is killed", "#1a5fb4", usize::MAX),
         (Script::Blackhole, "last_knows", "a host falls silent", "#7a3b8f", usize::MAX),
     ];
-    let sizes: Vec<usize> =
-        [10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000].into_iter().filter(|n| *n <= args.nodes).collect();
+    let sizes: Vec<usize> = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000]
+        .into_iter()
+        .filter(|n| *n <= args.nodes)
+        .collect();
     let mut times = Vec::new();
     for (script, what, label, color, most) in scripts {
         let mut points = Vec::new();
@@ -44,9 +46,10 @@ pub(crate) fn draw(file: &Path, args: &Args) -> Result<(), Box<dyn Error>> {
         times.push(Curve { label, color, points });
     }
     let mut costs = Vec::new();
-    for (script, label, color) in
-        [(Script::Idle, "nothing happens (B/s)", "#2f7d32"), (Script::Newcomer, "one joins (B in all)", "#b8540b")]
-    {
+    for (script, label, color) in [
+        (Script::Idle, "nothing happens (B/s)", "#2f7d32"),
+        (Script::Newcomer, "one joins (B in all)", "#b8540b"),
+    ] {
         let points = sizes.iter().map(|n| (*n as f64, median(args, script, *n, "bytes_per_node"))).collect();
         costs.push(Curve { label, color, points });
     }
@@ -90,18 +93,28 @@ fn chart(axes: &Axes, curves: &[Curve]) -> String {
         let end = axes.left + 340.0;
         let _ = writeln!(out, "<line x1='{}' x2='{end}' y1='{at:.1}' y2='{at:.1}' class='grid'/>", axes.left);
         let label = axes.left - 6.0;
-        let _ = writeln!(out, "<text x='{label}' y='{:.1}' text-anchor='end'>{value} {}</text>", at + 4.0, axes.unit);
+        let _ = writeln!(
+            out,
+            "<text x='{label}' y='{:.1}' text-anchor='end'>{value} {}</text>",
+            at + 4.0,
+            axes.unit
+        );
         value *= 10.0;
     }
     for (n, curve) in curves.iter().enumerate() {
-        let points: Vec<String> = curve.points.iter().map(|(n, v)| format!("{:.1},{:.1}", x(*n), y(*v))).collect();
+        let points: Vec<String> =
+            curve.points.iter().map(|(n, v)| format!("{:.1},{:.1}", x(*n), y(*v))).collect();
         let color = curve.color;
         let _ = writeln!(out, "<polyline points='{}' stroke='{color}'/>", points.join(" "));
         for point in &curve.points {
             let _ = writeln!(
                 out,
                 "<circle cx='{:.1}' cy='{:.1}' r='3' fill='{color}'><title>{} nodes: {:.2} {}</title></circle>",
-                x(point.0), y(point.1), point.0, point.1, axes.unit
+                x(point.0),
+                y(point.1),
+                point.0,
+                point.1,
+                axes.unit
             );
         }
         let (column, row) = ((n % 2) as f64, (n / 2) as f64);

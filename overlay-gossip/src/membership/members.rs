@@ -222,11 +222,7 @@ impl Members {
             }
             None => {
                 let Ok(id) = u32::try_from(self.known.len()) else { return };
-                self.append(
-                    id,
-                    Known { member, changed, heard: Tick::default(), udp_blocked: false },
-                    rng,
-                );
+                self.append(id, Known { member, changed, heard: Tick::default(), udp_blocked: false }, rng);
                 id
             }
         };
@@ -345,8 +341,10 @@ impl Members {
         let Self { known, by_name, salt, .. } = self;
         by_name.insert_unique(hash, id, |id| rehash_name(known, *salt, *id));
         if !mine {
-            let at = rng.random_range(0..=self.ring.len());
-            self.ring.insert(at, id);
+            // Whoever was there goes to the end of the round.
+            self.ring.push(id);
+            let last = self.ring.len() - 1;
+            self.ring.swap(rng.random_range(0..=last), last);
         }
     }
 

@@ -328,7 +328,6 @@ impl Membership {
         self.drop_suspicion(&member.name);
         let incarnation = claim.incarnation;
         self.broadcasts.replace(&member.name, News::Dead { incarnation, by });
-        self.hurry(now);
         let name = member.name.clone();
         let state = if left { MemberState::Left } else { MemberState::Dead };
         self.update_member(now, Member { state, incarnation, ..Member::clone(&member) });

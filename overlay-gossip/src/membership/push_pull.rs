@@ -15,8 +15,12 @@ use crate::{Action, DialFailure, DialId, Event, InputError, MemberState, NodeNam
 /// What an outgoing TCP exchange is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Dialled {
-    Ping { seq: u32 },
-    PushPull { seed: Option<SocketAddr> },
+    Ping {
+        seq: u32,
+    },
+    PushPull {
+        seed: Option<SocketAddr>,
+    },
     /// To a member that was dead.
     Call {
         to: SocketAddr,
@@ -141,7 +145,9 @@ impl Membership {
                 self.on_watch_ended(now, id, false);
                 Ok(())
             }
-            Dialled::Ping { .. } | Dialled::PushPull { .. } | Dialled::Call { .. } => self.read_reply(now, id, dialled, payload),
+            Dialled::Ping { .. } | Dialled::PushPull { .. } | Dialled::Call { .. } => {
+                self.read_reply(now, id, dialled, payload)
+            }
         };
         self.flush_tables(now);
         result.map_err(|error| {

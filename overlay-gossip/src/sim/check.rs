@@ -105,7 +105,10 @@ impl World {
     pub(super) fn check_view(&mut self, i: usize, subject: usize, name: &NodeName, up: Option<bool>) {
         let Some(member) = self.machine(i).and_then(|machine| machine.member(name)) else { return };
         let (incarnation, addr, state) = (member.incarnation, member.addr, member.state);
-        if !self.hostile && incarnation > self.checks.incarnations[subject].1.max(1) && addr == self.nodes[subject].addr {
+        if !self.hostile
+            && incarnation > self.checks.incarnations[subject].1.max(1)
+            && addr == self.nodes[subject].addr
+        {
             self.violation(i, format!("believes in an incarnation that {name} never had"));
         }
         match up {

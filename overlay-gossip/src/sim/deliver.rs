@@ -1,5 +1,6 @@
 //! What arrives at a node, and what a node wants done.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,9 @@ use bytes::Bytes;
 
 use super::queue::Parcel;
 use super::{Stream, World};
-use crate::{Action, DialFailure, DialId, Event, Frame, Input, Membership, NodeName, Output, StreamId, Transmit};
+use crate::{
+    Action, DialFailure, DialId, Event, Frame, Input, Membership, NodeName, Output, StreamId, Transmit,
+};
 
 impl World {
     pub(super) fn deliver(&mut self, parcel: Parcel) {
@@ -59,7 +62,7 @@ impl World {
                 Output::Event(event) => self.event(i, event),
                 Output::Transmit(transmit) => self.transmit(i, transmit),
                 Output::Action(Action::Dial { id, to, payload, reply, timeout }) => {
-                    self.dial(i, id, (to, timeout), payload, reply);
+                    self.dial(i, (id, reply), (to, timeout), payload);
                 }
                 Output::Action(Action::Reply { id, payload }) => self.reply(id, payload),
             }
@@ -109,6 +112,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most events do not say whether somebody is up")]
     fn event(&mut self, i: usize, event: Event) {
         let about = match &event {
             Event::MemberUp { name, .. } => Some((name.clone(), Some(true))),
@@ -157,7 +161,8 @@ impl World {
         self.check_datagram(i, payload.len());
         let Some(to) = self.by_addr.get(&to).copied().filter(|to| self.udp_passes(i, *to)) else { return };
         let (from, held) = (self.nodes[i].addr, self.held_back(i));
-        let twice = self.network.duplicate > 0.0 && rand::Rng::random_bool(&mut self.rng, self.network.duplicate);
+        let twice =
+            self.network.duplicate > 0.0 && rand::Rng::random_bool(&mut self.rng, self.network.duplicate);
         for _ in 0..1 + u8::from(twice) {
             if let Some(flight) = self.flight() {
                 self.post(held + flight, Parcel::Datagram { from, to, payload: payload.clone() });
@@ -168,10 +173,9 @@ impl World {
     fn dial(
         &mut self,
         i: usize,
-        id: DialId,
-        (to, timeout): (std::net::SocketAddr, Duration),
+        (id, reply): (DialId, bool),
+        (to, timeout): (SocketAddr, Duration),
         payload: Bytes,
-        reply: bool,
     ) {
         self.traffic.dials += 1;
         self.traffic.stream_bytes += payload.len() as u64;

@@ -114,7 +114,8 @@ impl World {
             return None;
         }
         let late = reorder > 0.0 && self.rng.random_bool(reorder);
-        let late = if late { Duration::from_micros(self.rng.random_range(0..50_000)) } else { Duration::ZERO };
+        let late =
+            if late { Duration::from_micros(self.rng.random_range(0..50_000)) } else { Duration::ZERO };
         Some(delay.mul_f64(self.rng.random_range(1.0..2.0)) + late)
     }
 

@@ -8,7 +8,10 @@
 //! ```
 //!
 //! One seed is one history, bit for bit. Nothing here is needed to run a node.
-#![expect(clippy::indexing_slicing, reason = "numbers of nodes come from scripts; a wrong one is a bug there")]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "numbers of nodes come from scripts; a wrong one is a bug there"
+)]
 
 mod check;
 mod deliver;
@@ -163,7 +166,15 @@ impl World {
     pub fn add(&mut self) -> usize {
         let i = self.nodes.len();
         let addr = addr(i);
-        self.nodes.push(Node { machine: None, addr, host: true, lives: 0, clock: 0, events: Vec::new(), alarm: None });
+        self.nodes.push(Node {
+            machine: None,
+            addr,
+            host: true,
+            lives: 0,
+            clock: 0,
+            events: Vec::new(),
+            alarm: None,
+        });
         self.by_addr.insert(addr, i);
         self.views.add();
         self.checks.add();

@@ -13,13 +13,36 @@ use crate::{DialFailure, DialId};
 #[derive(Clone, Debug)]
 pub(super) enum Parcel {
     /// Time to wake.
-    Alarm { at: usize },
-    Datagram { from: SocketAddr, to: usize, payload: Bytes },
-    Request { stream: u64, from: SocketAddr, to: usize, payload: Bytes },
-    Reply { to: usize, life: u64, id: DialId, payload: Bytes },
-    Failed { to: usize, life: u64, id: DialId, failure: DialFailure },
+    Alarm {
+        at: usize,
+    },
+    Datagram {
+        from: SocketAddr,
+        to: usize,
+        payload: Bytes,
+    },
+    Request {
+        stream: u64,
+        from: SocketAddr,
+        to: usize,
+        payload: Bytes,
+    },
+    Reply {
+        to: usize,
+        life: u64,
+        id: DialId,
+        payload: Bytes,
+    },
+    Failed {
+        to: usize,
+        life: u64,
+        id: DialId,
+        failure: DialFailure,
+    },
     /// An exchange has had its time.
-    GiveUp { stream: u64 },
+    GiveUp {
+        stream: u64,
+    },
 }
 
 /// Parcels in order of time, then of posting.

@@ -74,7 +74,7 @@ impl Views {
         let count = self.rows.len();
         for row in &mut self.rows {
             *row = vec![u64::MAX; count.div_ceil(64)];
-            if let Some(last) = row.last_mut().filter(|_| count % 64 != 0) {
+            if let Some(last) = row.last_mut().filter(|_| !count.is_multiple_of(64)) {
                 *last = (1u64 << (count % 64)) - 1;
             }
         }
@@ -124,8 +124,7 @@ mod tests {
                 (n, true) => views.set(i, j, n % 2 == 0),
             }
             let running: Vec<usize> = (0..count).filter(|i| views.running[*i]).collect();
-            let wrong =
-                |i: &usize| (0..count).filter(|j| views.get(*i, *j) != views.running[*j]).count();
+            let wrong = |i: &usize| (0..count).filter(|j| views.get(*i, *j) != views.running[*j]).count();
             assert_eq!(views.wrong(), running.iter().map(wrong).sum::<usize>());
         }
     }

@@ -80,6 +80,7 @@ impl World {
         }
     }
 
+    #[allow(clippy::too_many_arguments, reason = "tests")]
     pub fn publish(&mut self, i: usize, network: &str, key: &str, phase: Phase, value: &str) {
         let network = NetworkId::new(network).unwrap();
         let value = Bytes::copy_from_slice(value.as_bytes());

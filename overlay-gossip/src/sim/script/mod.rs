@@ -51,6 +51,8 @@ pub struct Plan {
     pub stall_time: Duration,
     /// Slow nodes: how they stand still.
     pub stall: Stall,
+    /// Slow nodes: whether all stand still at the same time.
+    pub in_step: bool,
     /// Churn: how many nodes join, and how many die.
     pub churn: (usize, usize),
     /// Burst: how many records.
@@ -79,7 +81,9 @@ pub struct Outcome {
 
 /// The text names no [`Script`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a script is one of join-storm, newcomer, crash, blackhole, slow-nodes, burst, partition, churn, idle")]
+#[error(
+    "a script is one of join-storm, newcomer, crash, blackhole, slow-nodes, burst, partition, churn, idle"
+)]
 pub struct ScriptError;
 
 impl Script {
@@ -138,6 +142,7 @@ impl Plan {
             slow: 8,
             stall_time: Duration::from_millis(8192),
             stall: Stall::Traffic,
+            in_step: true,
             churn: (nodes / 10, nodes / 50),
             records: 1000,
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use rand::Rng;
 
 use super::{Outcome, Plan, count, outcome, per_node, run, seconds};
-use crate::sim::{World, name};
-use crate::{NetworkId, Phase, Publish};
+use crate::sim::World;
+use crate::{Event, NetworkId, Phase, Publish};
 
 /// All nodes are told to join the first one, at once.
 pub(super) fn join_storm(plan: &Plan, seed: u64, progress: &mut dyn FnMut(&World)) -> Outcome {
@@ -35,7 +35,8 @@ pub(super) fn newcomer(plan: &Plan, seed: u64, progress: &mut dyn FnMut(&World))
     world.join(i, to);
     let took = run(&mut world, Duration::from_secs(300), progress, World::agree);
     run(&mut world, Duration::from_secs(10), progress, |_| false);
-    let cost = world.traffic.datagram_bytes - before.datagram_bytes + world.traffic.stream_bytes - before.stream_bytes;
+    let cost = world.traffic.datagram_bytes - before.datagram_bytes + world.traffic.stream_bytes
+        - before.stream_bytes;
     let per_node = usize::try_from(cost).unwrap_or(usize::MAX) / plan.nodes.max(1);
     let mut bytes = count("bytes_per_node", per_node);
     bytes.unit = "B";
@@ -62,8 +63,10 @@ pub(super) fn burst(plan: &Plan, seed: u64, progress: &mut dyn FnMut(&World)) ->
     let mut half = None;
     let all = loop {
         world.run_for(Duration::from_millis(5));
-        let mut held: Vec<usize> =
-            (0..plan.nodes).filter_map(|i| world.machine(i)).map(|m| m.records(&network, "endpoints").len()).collect();
+        let mut held: Vec<usize> = (0..plan.nodes)
+            .filter_map(|i| world.machine(i))
+            .map(|m| m.records(&network, "endpoints").len())
+            .collect();
         held.sort_unstable();
         let took = world.elapsed() - start;
         if half.is_none() && held.iter().sum::<usize>() * 2 >= plan.nodes * plan.records {
@@ -76,7 +79,8 @@ pub(super) fn burst(plan: &Plan, seed: u64, progress: &mut dyn FnMut(&World)) ->
             break None;
         }
     };
-    let bytes = world.traffic.datagram_bytes - before.datagram_bytes + world.traffic.stream_bytes - before.stream_bytes;
+    let bytes = world.traffic.datagram_bytes - before.datagram_bytes + world.traffic.stream_bytes
+        - before.stream_bytes;
     let bytes = count("bytes", usize::try_from(bytes).unwrap_or(usize::MAX));
     outcome(&world, [seconds("half", half), seconds("all", all), bytes])
 }
@@ -88,10 +92,10 @@ pub(super) fn idle(plan: &Plan, seed: u64, progress: &mut dyn FnMut(&World)) -> 
     let (before, time) = (world.traffic, Duration::from_secs(60));
     run(&mut world, time, progress, |_| false);
     let bytes = per_node(&world, before, time);
-    let suspicions = (0..plan.nodes)
-        .flat_map(|i| world.events(i))
-        .filter(|(_, event)| matches!(event, crate::Event::MemberSuspect { .. }))
-        .count();
-    debug_assert!(world.machine(0).is_none_or(|m| m.member(&name(0)).is_some()));
-    outcome(&world, bytes.into_iter().chain([count("suspicions", suspicions)]))
+    let happened = |what: fn(&Event) -> bool| {
+        (0..plan.nodes).flat_map(|i| world.events(i)).filter(|(_, event)| what(event)).count()
+    };
+    let suspicions = count("suspicions", happened(|event| matches!(event, Event::MemberSuspect { .. })));
+    let deaths = count("false_deaths", happened(|event| matches!(event, Event::MemberDown { .. })));
+    outcome(&world, bytes.into_iter().chain([suspicions, deaths]))
 }

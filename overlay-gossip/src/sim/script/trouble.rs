@@ -1,5 +1,6 @@
 //! What is noticed when nodes die or stand still, and what is noticed wrongly.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand::Rng;
@@ -26,7 +27,10 @@ pub(super) fn death(plan: &Plan, seed: u64, progress: &mut dyn FnMut(&World)) ->
     let rest = run(&mut world, limit, progress, |w| w.believers(victim) == 0);
     let last = first.zip(rest).map(|(first, rest)| first + rest);
     let wrong = deaths(&world, |subject| subject != victim).into_iter().sum();
-    outcome(&world, [seconds("first_knows", first), seconds("last_knows", last), count("false_deaths", wrong)])
+    outcome(
+        &world,
+        [seconds("first_knows", first), seconds("last_knows", last), count("false_deaths", wrong)],
+    )
 }
 
 /// Some nodes stand still most of the time.
@@ -36,13 +40,21 @@ pub(super) fn slow_nodes(plan: &Plan, seed: u64, progress: &mut dyn FnMut(&World
     run(&mut world, Duration::from_secs(15), progress, |_| false);
     let cycle = plan.stall_time + Duration::from_millis(1024);
     let end = world.elapsed() + Duration::from_secs(120);
-    while world.elapsed() < end {
-        for i in 0..plan.slow {
-            world.stall(i, plan.stall_time, plan.stall);
-        }
-        let left = end - world.elapsed();
-        run(&mut world, cycle.min(left), progress, |_| false);
+    // Who stands still next, and when.
+    let mut next: BTreeSet<(Duration, usize)> = BTreeSet::new();
+    for i in 0..plan.slow {
+        let phase =
+            if plan.in_step { Duration::ZERO } else { cycle.mul_f64(world.rng().random_range(0.0..1.0)) };
+        next.insert((world.elapsed() + phase, i));
     }
+    while let Some((at, i)) = next.pop_first().filter(|(at, _)| *at < end) {
+        let wait = at.saturating_sub(world.elapsed());
+        run(&mut world, wait, progress, |_| false);
+        world.stall(i, plan.stall_time, plan.stall);
+        next.insert((at + cycle, i));
+    }
+    let left = end.saturating_sub(world.elapsed());
+    run(&mut world, left, progress, |_| false);
     let wrong = deaths(&world, |subject| subject >= plan.slow);
     let slow = deaths(&world, |subject| subject < plan.slow);
     let healed = run(&mut world, Duration::from_secs(120), progress, World::agree);
@@ -64,7 +76,8 @@ pub(super) fn partition(plan: &Plan, seed: u64, progress: &mut dyn FnMut(&World)
     world.heal();
     let before = world.traffic;
     let healed = run(&mut world, Duration::from_secs(600), progress, World::agree);
-    let bytes = per_node(&world, before, healed.unwrap_or(Duration::from_secs(600)).max(Duration::from_secs(1)));
+    let bytes =
+        per_node(&world, before, healed.unwrap_or(Duration::from_secs(600)).max(Duration::from_secs(1)));
     outcome(&world, [seconds("agreed_after_healing", healed)].into_iter().chain(bytes))
 }
 
@@ -103,6 +116,7 @@ pub(super) fn churn(plan: &Plan, seed: u64, progress: &mut dyn FnMut(&World)) ->
 
 /// How often each observer declared a node dead that `counts`.
 fn deaths(world: &World, counts: impl Fn(usize) -> bool) -> Vec<usize> {
-    let dead = |event: &Event| matches!(event, Event::MemberDown { name, .. } if number(name).is_some_and(&counts));
+    let dead =
+        |event: &Event| matches!(event, Event::MemberDown { name, .. } if number(name).is_some_and(&counts));
     (0..world.len()).map(|i| world.events(i).iter().filter(|(_, event)| dead(event)).count()).collect()
 }
