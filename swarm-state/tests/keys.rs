@@ -177,6 +177,7 @@ fn a_rotation_can_be_asked_for_at_any_time() {
             since: world.now,
             due: world.now.plus(Rotation::EVERY),
             grace: Rotation::GRACE,
+            again: false,
         }
     );
 }
@@ -226,6 +227,26 @@ fn who_was_removed_does_not_know_the_keys_for_long() {
     world.run_for(MINUTE * 2);
     assert_eq!(ring(&world.state, id), (2, vec![2]));
     assert!(!gossip(&world.state).contains(&GossipKey([1; 16])));
+}
+
+#[test]
+fn who_was_removed_during_a_rotation_does_not_know_the_keys_for_long_either() {
+    for since_installed in [Duration::ZERO, MINUTE] {
+        let mut world = World::new(2);
+        world.ok(Action::SetGossipKeys { keys: vec![GossipKey([1; 16])] });
+        let id = world.create_network(r#"{"Name":"n","Options":{"encrypted":""}}"#);
+        world.run_for(Rotation::EVERY + since_installed);
+        let known = (keys(&world.state, id).seal.keys.clone(), gossip(&world.state).to_vec());
+        assert_eq!((known.0.len(), known.1.len()), (2, 2), "a rotation is on its way");
+        let gone = world.nodes[1];
+        world.set_node(gone, NodeState::Down);
+        world.ok(Action::RemoveNode { id: gone, force: false });
+        world.run_for(MINUTE * 4);
+        assert!(keys(&world.state, id).seal.keys.values().all(|key| !known.0.values().any(|old| old == key)));
+        assert!(gossip(&world.state).iter().all(|key| !known.1.contains(key)));
+        let rotation = keys(&world.state, id).rotation;
+        assert_eq!((rotation.step, rotation.again), (RotationStep::Resting, false), "and then all is quiet");
+    }
 }
 
 #[test]

@@ -76,6 +76,9 @@ pub struct Rotation {
     pub due: Timestamp,
     /// Time for all nodes to learn of a step.
     pub grace: Duration,
+    /// Another one begins when this one has ended: somebody may know the key that it brings who should not any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
 }
 
 /// The steps of a rotation.
@@ -181,7 +184,7 @@ impl Rotation {
     /// The keys are new.
     pub(crate) fn new(now: Timestamp) -> Self {
         let step = RotationStep::Resting;
-        Self { step, since: now, due: now.plus(Self::EVERY), grace: Self::GRACE }
+        Self { step, since: now, due: now.plus(Self::EVERY), grace: Self::GRACE, again: false }
     }
 
     /// Takes the next step.
@@ -191,18 +194,20 @@ impl Rotation {
             RotationStep::Installed => {
                 Self { step: RotationStep::Used, since: now, due: now.plus(self.grace), ..*self }
             }
+            RotationStep::Used if self.again => Self { due: now, ..Self::new(now) },
             RotationStep::Used => Self::new(now),
         };
     }
 
     pub(crate) fn installed(now: Timestamp, grace: Duration) -> Self {
-        Self { step: RotationStep::Installed, since: now, due: now.plus(grace), grace }
+        Self { step: RotationStep::Installed, since: now, due: now.plus(grace), grace, again: false }
     }
 
-    /// Begins at once, because somebody may know the keys who should not any more.
+    /// Begins at once, or once more at the end, because somebody may know the keys who should not any more.
     pub(crate) const fn hasten(&mut self, now: Timestamp) {
-        if matches!(self.step, RotationStep::Resting) {
-            self.due = now;
+        match self.step {
+            RotationStep::Resting => self.due = now,
+            RotationStep::Installed | RotationStep::Used => self.again = true,
         }
     }
 }
