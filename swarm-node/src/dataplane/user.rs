@@ -12,7 +12,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use overlay_core::{
@@ -32,7 +32,19 @@ use super::{
 
 /// The running plane, for whoever wants its counters.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Running(Arc<Mutex<Option<Arc<UserPlane>>>>);
+pub(crate) struct Running(Arc<Mutex<Stage>>);
+
+/// What a plane goes through once: another one would count the datagrams of sealed networks from 1 again, in the same
+/// session.
+#[derive(Debug, Default)]
+enum Stage {
+    /// No network needed it yet.
+    #[default]
+    Idle,
+    Runs(Arc<UserPlane>),
+    /// The worker has ended, and whatever still follows from an earlier scene comes too late.
+    Ended,
+}
 
 /// What the plane was told.
 #[derive(Debug, Default)]
@@ -52,20 +64,39 @@ struct Wanted {
 impl Running {
     /// What the plane did since it was started; `None` if no network needs it.
     pub(crate) fn stats(&self) -> Option<PlaneStats> {
-        Some(self.get()?.stats())
+        let plane = self.stage().plane()?;
+        Some(plane.stats())
     }
 
-    /// Ends the plane: the worker ends.
+    /// Ends the plane: the worker ends. None is started any more.
     pub(crate) fn stop(&self) {
-        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+        *self.stage() = Stage::Ended;
     }
 
-    fn get(&self) -> Option<Arc<UserPlane>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The plane, started by the first one who needs it; `None` if it is not needed, or ended.
+    fn plane(
+        &self,
+        needed: bool,
+        start: impl FnOnce() -> Result<UserPlane, PlaneError>,
+    ) -> Result<Option<Arc<UserPlane>>, PlaneError> {
+        let mut stage = self.stage();
+        if needed && matches!(*stage, Stage::Idle) {
+            *stage = Stage::Runs(Arc::new(start()?));
+        }
+        Ok(stage.plane())
     }
 
-    fn set(&self, plane: Arc<UserPlane>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(plane);
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stage {
+    fn plane(&self) -> Option<Arc<UserPlane>> {
+        match self {
+            Self::Runs(plane) => Some(Arc::clone(plane)),
+            Self::Idle | Self::Ended => None,
+        }
     }
 }
 
@@ -74,23 +105,16 @@ impl UserNetworks {
         Self { running, told: Wanted::default() }
     }
 
-    /// Tells the plane what changed; starts it for the first such network. It stays until the worker ends: another one
-    /// would count the datagrams of sealed networks from 1 again, in the same session.
+    /// Tells the plane what changed; starts it for the first such network. It stays until the worker ends.
     pub(super) fn converge(&mut self, scene: &Scene, netlink: &Netlink) -> (usize, Vec<String>) {
         let (Some(underlay), Some(session)) = (&scene.underlay, scene.session) else {
             return (0, Vec::new());
         };
-        let plane = match self.running.get() {
-            Some(plane) => plane,
-            None if !scene.overlays.values().any(is_user) => return (0, Vec::new()),
-            None => match start(underlay, session) {
-                Ok(plane) => {
-                    let plane = Arc::new(plane);
-                    self.running.set(Arc::clone(&plane));
-                    plane
-                }
-                Err(error) => return (0, vec![format!("user-space plane: {error}")]),
-            },
+        let needed = scene.overlays.values().any(is_user);
+        let plane = match self.running.plane(needed, || start(underlay, session)) {
+            Ok(Some(plane)) => plane,
+            Ok(None) => return (0, Vec::new()),
+            Err(error) => return (0, vec![format!("user-space plane: {error}")]),
         };
         let mut failures = Vec::new();
         let wanted =
@@ -203,7 +227,8 @@ fn tell(plane: &UserPlane, told: &mut Wanted, wanted: Wanted, failures: &mut Vec
     for gone in told.ports.difference(&wanted.ports) {
         plane.detach(*gone);
     }
-    for gone in told.networks.keys().filter(|vni| !wanted.networks.contains_key(vni)) {
+    let known: BTreeSet<&Vni> = told.networks.keys().chain(told.seals.keys()).collect();
+    for gone in known.into_iter().filter(|vni| !wanted.networks.contains_key(vni)) {
         plane.remove_network(*gone);
     }
     let mut now = Wanted::default();
@@ -221,18 +246,44 @@ fn tell(plane: &UserPlane, told: &mut Wanted, wanted: Wanted, failures: &mut Vec
             let keys = keys(&seal).map_err(|error| error.to_string())?;
             plane.set_keys(vni, KeyId::new(seal.active), keys).map_err(|error| error.to_string())
         };
-        if told.seals.get(&vni) == Some(&seal) || note(format!("keys of network {vni}"), install()) {
+        let before = told.seals.remove(&vni);
+        if before.as_ref() == Some(&seal) || note(format!("keys of network {vni}"), install()) {
             now.seals.insert(vni, seal);
+        } else if let Some(before) = before {
+            now.seals.insert(vni, before);
         }
     }
-    for (vni, network) in wanted.networks {
-        let set = || plane.set_network(vni, network.clone()).map_err(|error| error.to_string());
-        if told.networks.get(&vni) == Some(&network) || note(format!("network {vni}"), set()) {
-            now.networks.insert(vni, network);
-        }
-    }
+    now.networks = std::mem::take(&mut told.networks);
+    let (set, refused) = tell_networks(plane, &mut now.networks, wanted.networks);
+    failures.extend(refused);
     *told = now;
-    steps
+    steps + set
+}
+
+/// What was refused changed nothing: the plane still knows what it was told before.
+fn tell_networks(
+    plane: &UserPlane,
+    told: &mut BTreeMap<Vni, Network>,
+    mut wanted: BTreeMap<Vni, Network>,
+) -> (usize, Vec<String>) {
+    told.retain(|vni, _| wanted.contains_key(vni));
+    wanted.retain(|vni, network| told.get(vni) != Some(network));
+    let changed = wanted.len();
+    loop {
+        let (before, mut refused) = (wanted.len(), Vec::new());
+        wanted.retain(|vni, network| {
+            let done = plane.set_network(*vni, network.clone());
+            match &done {
+                Ok(()) => drop(told.insert(*vni, network.clone())),
+                Err(error) => refused.push(format!("network {vni}: {error}")),
+            }
+            done.is_err()
+        });
+        // A port that moves is free once the network that had it was told: those that were refused are tried again.
+        if wanted.is_empty() || wanted.len() == before {
+            return (changed - wanted.len(), refused);
+        }
+    }
 }
 
 fn keys(seal: &NetworkSeal) -> Result<BTreeMap<KeyId, SealKey>, KeyError> {
@@ -245,4 +296,65 @@ fn keys(seal: &NetworkSeal) -> Result<BTreeMap<KeyId, SealKey>, KeyError> {
         Ok((KeyId::new(*id), SealKey::new(algorithm, &bytes.0)?))
     };
     seal.keys.iter().map(key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn a_plane_runs_once() {
+        let running = Running::default();
+        let never = || -> Result<UserPlane, PlaneError> { panic!("it was started") };
+        assert!(running.plane(false, never).unwrap().is_none());
+        assert!(running.plane(true, plane).unwrap().is_some());
+        assert!(running.plane(true, never).unwrap().is_some());
+        running.stop();
+        assert!(running.plane(true, never).unwrap().is_none(), "nonces would be used twice");
+    }
+
+    #[test]
+    fn a_network_whose_update_was_refused_is_removed_all_the_same() {
+        let (plane, mut told, mut failures) = (plane().unwrap(), has_ports(), Vec::new());
+        assert_eq!(tell(&plane, &mut told, wants([(1, 0, 1450)]), &mut failures), 1);
+        assert_eq!(tell(&plane, &mut told, wants([(1, 0, 60)]), &mut failures), 0);
+        assert_eq!(std::mem::take(&mut failures), ["network 1: an MTU of 60 is below 68"]);
+        assert_eq!(tell(&plane, &mut told, wants([(2, 0, 1450)]), &mut failures), 1);
+        assert!(failures.is_empty(), "{failures:?}");
+    }
+
+    #[test]
+    fn ports_move_between_networks_in_one_step() {
+        let (plane, mut told, mut failures) = (plane().unwrap(), has_ports(), Vec::new());
+        tell(&plane, &mut told, wants([(2, 0, 1450), (3, 1, 1450)]), &mut failures);
+        tell(&plane, &mut told, wants([(1, 0, 1450), (2, 1, 1450), (3, 2, 1450)]), &mut failures);
+        assert!(failures.is_empty(), "{failures:?}");
+        assert_eq!(told, wants([(1, 0, 1450), (2, 1, 1450), (3, 2, 1450)]));
+    }
+
+    fn plane() -> Result<UserPlane, PlaneError> {
+        UserPlane::start(PlaneConfig {
+            local: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            ..PlaneConfig::default()
+        })
+    }
+
+    /// No device is opened for ports that are there.
+    fn has_ports() -> Wanted {
+        Wanted { ports: PORTS.into(), ..Wanted::default() }
+    }
+
+    /// Networks of one station: number, port and MTU.
+    fn wants<const N: usize>(networks: [(u32, u32, u16); N]) -> Wanted {
+        let networks = networks.map(|(vni, port, mtu)| {
+            let here = Location::Port(PortId::new(port));
+            let stations = [([2, 0, 0, 0, 0, 1].into(), here)].into();
+            (Vni::new(vni).unwrap(), Network { stations, mtu: Some(mtu), ..Network::default() })
+        });
+        Wanted { networks: networks.into(), ..has_ports() }
+    }
+
+    const PORTS: [PortId; 3] = [PortId::new(0), PortId::new(1), PortId::new(2)];
 }

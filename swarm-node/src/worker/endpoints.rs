@@ -78,8 +78,8 @@ pub(crate) struct Tables {
     pub(crate) remote: BTreeMap<NetworkId, BTreeSet<RemoteEndpoint>>,
 }
 
-/// Reads the tables of these networks. Records of nodes that the managers do not know, and addresses outside of the network,
-/// are not there.
+/// Reads the tables of these networks. Records of nodes that the managers do not know, addresses outside of the network and
+/// MAC addresses of groups are not there.
 pub(crate) fn read(agent: &Agent, assignment: &Assignment) -> Tables {
     let mut tables = Tables::default();
     let vteps: BTreeMap<&str, IpAddr> = assignment
@@ -111,7 +111,7 @@ pub(crate) fn read(agent: &Agent, assignment: &Assignment) -> Tables {
 
 fn plausible(value: EndpointRecord, network: &AssignedNetwork) -> Option<EndpointRecord> {
     let inside = |address: &IpNet| network.subnets.iter().any(|subnet| subnet.net.contains(&address.addr()));
-    value.addresses.iter().all(inside).then_some(value)
+    (value.mac.is_unicast() && value.addresses.iter().all(inside)).then_some(value)
 }
 
 fn remote(value: &EndpointRecord, vtep: IpAddr) -> impl Iterator<Item = RemoteEndpoint> {
@@ -143,5 +143,38 @@ fn endpoint(
             overlay_gossip::Phase::Draining => Phase::Draining,
             overlay_gossip::Phase::Gone => Phase::Gone,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_with_the_mac_address_of_a_group_is_not_believed() {
+        let network = AssignedNetwork {
+            id: NetworkId::from_random([1; 16]),
+            name: "green".to_owned(),
+            vni: overlay_core::Vni::MAX,
+            subnets: Vec::new(),
+            options: Default::default(),
+            ingress: false,
+            internal: false,
+            attachable: false,
+            plane: Default::default(),
+            seal: None,
+        };
+        let record = |mac: [u8; 6]| EndpointRecord {
+            service_id: ServiceId::from_random([2; 16]),
+            service: "web".to_owned(),
+            task: "web.1".to_owned(),
+            addresses: Vec::new(),
+            mac: mac.into(),
+            aliases: Vec::new(),
+        };
+        let believed = |mac| plausible(record(mac), &network).is_some();
+        assert!(believed([2, 0x42, 10, 0, 0, 3]));
+        // One of these in a forwarding table, and the whole of it would be refused.
+        assert!(!believed([1, 0, 0x5e, 0, 0, 1]) && !believed([0xff; 6]) && !believed([0; 6]));
     }
 }
