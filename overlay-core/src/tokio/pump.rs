@@ -198,9 +198,30 @@ async fn until(deadline: Option<Instant>) {
 
 #[cfg(feature = "seal")]
 fn session() -> Session {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Session::new(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    use std::hash::{BuildHasher, Hasher, RandomState};
+
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    // Every state of this hasher has keys of its own.
+    let [a, b, c, d, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
+    Session::at(since_1970, u32::from_ne_bytes([a, b, c, d]))
 }
 
 /// The most that UDP carries.
 const MAX_DATAGRAM: usize = 65_535;
+
+#[cfg(all(test, feature = "seal"))]
+mod tests {
+    use std::{collections::BTreeSet, time::SystemTime};
+
+    use super::*;
+
+    #[test]
+    fn a_session_is_of_its_time_and_those_of_one_moment_differ() {
+        let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let first = Session::at(now(), 0);
+        let sessions: Vec<Session> = (0..10).map(|_| session()).collect();
+        let last = Session::at(now(), u32::MAX);
+        assert!(sessions.iter().all(|session| (first..=last).contains(session)), "{sessions:?}");
+        assert_eq!(sessions.iter().collect::<BTreeSet<_>>().len(), 10);
+    }
+}
