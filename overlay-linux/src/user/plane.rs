@@ -122,3 +122,24 @@ impl Drop for UserPlane {
         }
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "a peer, and its patience")]
+mod tests {
+    use std::net::{Ipv4Addr, UdpSocket};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn the_smallest_batch_is_one_message() {
+        let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let free = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let plane = UserPlane::start(PlaneConfig { local: free, messages: 0, ..PlaneConfig::default() });
+        let (plane, patience) = (plane.unwrap(), Instant::now() + Duration::from_secs(5));
+        peer.send_to(&[0; 8], free).unwrap();
+        while plane.stats().underlay.received_datagrams == 0 {
+            assert!(Instant::now() < patience, "the thread is woken again and again, and reads nothing");
+        }
+    }
+}

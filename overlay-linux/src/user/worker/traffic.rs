@@ -81,7 +81,7 @@ impl Worker {
 
     /// From other hosts: one batch.
     pub(super) fn up(&mut self, now: Instant) {
-        let count = match self.messages.receive(self.underlay.receive.as_fd(), self.config.messages) {
+        let count = match self.messages.receive(self.underlay.receive.as_fd(), self.messages.slots()) {
             Ok(0) => return,
             Ok(count) => count,
             Err(_) => {
