@@ -46,12 +46,26 @@ pub(super) async fn found(
         (request.listen_addr.as_str(), request.advertise_addr.as_str(), request.data_path_addr.as_str());
     let addresses = advertise::resolve(texts, config.manager_port, None)?;
     let availability = availability(&request.availability)?;
+    check_data_path_port(config, request.data_path_port)?;
     forget(&config.data_dir);
     let member = establish(config, request, (addresses, availability), changes).await;
     if member.is_err() {
         forget(&config.data_dir);
     }
     member
+}
+
+/// The kernel's tunnels take the port, and the user plane the one after it.
+fn check_data_path_port(config: &NodeConfig, port: u16) -> Result<(), Rejection> {
+    let taken = |port: u16| port == config.gossip_port;
+    if port == u16::MAX || taken(port) || taken(port.saturating_add(1)) {
+        let gossip = config.gossip_port;
+        let text = format!(
+            "data path port {port} is not possible: it and the next one must be free, and the gossip has {gossip}"
+        );
+        return Err(Rejection::plain(RejectionKind::InvalidArgument, text));
+    }
+    Ok(())
 }
 
 async fn establish(
@@ -341,4 +355,20 @@ fn availability(text: &str) -> Result<Availability, Rejection> {
 /// `host:port`, the port may be missing.
 fn remote(text: &str, config: &NodeConfig) -> Option<SocketAddr> {
     parse_addr(text).or_else(|| Some(SocketAddr::new(text.parse().ok()?, config.manager_port)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_path_keeps_clear_of_the_gossip() {
+        let config = NodeConfig::new("/nonexistent");
+        for port in [0, 4789, 7947, 49151] {
+            assert!(check_data_path_port(&config, port).is_ok(), "{port}");
+        }
+        for port in [7945, 7946, u16::MAX] {
+            assert!(check_data_path_port(&config, port).is_err(), "{port}");
+        }
+    }
 }
