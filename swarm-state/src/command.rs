@@ -9,8 +9,8 @@ use crate::object::{
     Cluster, GossipKey, JoinTokens, RootCa, SealSecret, TaskState, TaskStatus, UpdateStatus,
 };
 use crate::spec::{
-    Availability, ConfigSpec, Labels, NetworkSpec, NodeDescription, NodeRole, NodeSpec, NodeState,
-    SecretSpec, ServiceSpec, SwarmSpec,
+    Availability, ConfigSpec, IpamConfig, Labels, NetworkSpec, NodeDescription, NodeRole, NodeSpec,
+    NodeState, SecretSpec, ServiceSpec, SwarmSpec,
 };
 use crate::{ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId, Timestamp};
 
@@ -115,6 +115,12 @@ pub enum Action {
     CreateNetwork {
         id: NetworkId,
         spec: Box<NetworkSpec>,
+    },
+    /// Gives a network more addresses: a subnet around one of its own takes its place and no address changes, any other
+    /// one is added.
+    GrowNetwork {
+        id: NetworkId,
+        subnet: Box<IpamConfig>,
     },
     RemoveNetwork {
         id: NetworkId,

@@ -25,6 +25,7 @@
 
 mod apply;
 mod assignment;
+mod audit;
 mod command;
 mod id;
 pub mod object;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use support::{World, web};
 use swarm_state::object::TaskState;
-use swarm_state::{Action, NetworkId, State};
+use swarm_state::spec::{IpamConfig, ServiceSpec};
+use swarm_state::{Action, NetworkId, ServiceId, State};
 
 #[test]
 fn ingress_goes_to_gateway_nodes_services_and_tasks_in_turn() {
@@ -153,7 +154,60 @@ fn a_network_that_is_full_says_so_and_goes_on_when_there_is_room() {
     assert_eq!(world.running(service).len(), 3);
 }
 
-fn addresses(world: &World, service: swarm_state::ServiceId, network: NetworkId) -> Vec<String> {
+#[test]
+fn a_full_network_refuses_and_goes_on_when_it_grows_in_place() {
+    let mut world = World::new(1);
+    let network = world.create_network(r#"{"Name":"small","IPAM":{"Config":[{"Subnet":"10.9.0.0/28"}]}}"#);
+    let names: Vec<String> = (0..14).map(|n| format!("s{n}")).collect();
+    let made = names.iter().take_while(|name| {
+        let id = ServiceId::from_random(world.bits());
+        let spec = Box::new(serde_json::from_str(&web(name, 0, 0, &["small"])).unwrap());
+        world.apply(Action::CreateService { id, spec }).is_ok()
+    });
+    assert_eq!(made.count(), 13, "a virtual IP for each, and the gateway");
+    let id = ServiceId::from_random(world.bits());
+    let spec: Box<ServiceSpec> = Box::new(serde_json::from_str(&web("late", 1, 0, &["small"])).unwrap());
+    let refused = world.refused(Action::CreateService { id, spec: spec.clone() });
+    assert!(refused.contains("could not find an available IP"), "{refused}");
+
+    // one is removed: it works when its address has rested
+    let first = *world.state.services().keys().next().unwrap();
+    let kept = world.state.services().values().nth(1).unwrap().clone();
+    world.ok(Action::RemoveService { id: first });
+    world.run_for(Duration::from_secs(61));
+    world.ok(Action::CreateService { id, spec: spec.clone() });
+    world.settle();
+    assert_eq!(world.running(id).len(), 0, "no address is left for the task");
+
+    let grow = |subnet: &str| Action::GrowNetwork {
+        id: network,
+        subnet: Box::new(IpamConfig { subnet: subnet.to_owned(), ..IpamConfig::default() }),
+    };
+    world.ok(grow("10.9.0.0/27"));
+    world.settle();
+    let known = world.state.network(network).unwrap();
+    assert_eq!((known.subnets.len(), known.subnets[0].net.to_string().as_str()), (1, "10.9.0.0/27"));
+    assert_eq!(known.spec.subnets()[0].subnet, "10.9.0.0/27");
+    let same = world.state.service(kept.id).unwrap().virtual_ip(network).unwrap();
+    assert_eq!((same.addr(), same.prefix_len()), (kept.virtual_ip(network).unwrap().addr(), 27));
+    assert_eq!(world.running(id).len(), 1);
+    assert!(addresses(&world, id, network)[0].ends_with("/27"));
+
+    // the neighbour is somebody else's: the answer names them, and another subnet is added
+    world.create_network(r#"{"Name":"other","IPAM":{"Config":[{"Subnet":"10.9.0.32/27"}]}}"#);
+    let refused = world.refused(grow("10.9.0.0/26"));
+    assert!(refused.contains("10.9.0.0/26 overlaps 10.9.0.32/27 of network other"), "{refused}");
+    assert!(refused.ends_with("/26 is free"), "{refused}");
+    world.ok(grow("10.9.1.0/24"));
+    let known = world.state.network(network).unwrap();
+    assert_eq!((known.subnets.len(), known.vnis.len()), (2, 2));
+    assert!(world.refused(grow("")).contains("no subnet is given"));
+    let restored = State::from_json(&world.state.to_json()).unwrap();
+    assert_eq!(restored, world.state);
+    assert_eq!(restored.audit_addresses(), Vec::<String>::new());
+}
+
+fn addresses(world: &World, service: ServiceId, network: NetworkId) -> Vec<String> {
     let tasks = world.running(service);
     tasks.iter().map(|task| task.attachment(network).unwrap().addresses[0].to_string()).collect()
 }

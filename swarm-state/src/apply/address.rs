@@ -152,15 +152,15 @@ pub(super) fn network_key(network: NetworkId) -> NetworkKey {
     NetworkKey::new(network.as_str())
 }
 
-pub(super) fn vip_owner(service: ServiceId) -> Owner {
+pub(crate) fn vip_owner(service: ServiceId) -> Owner {
     Owner::Vip(OwnerKey::new(service.as_str()))
 }
 
-pub(super) fn node_owner(node: NodeId) -> Owner {
+pub(crate) fn node_owner(node: NodeId) -> Owner {
     Owner::Lb(OwnerKey::new(node.as_str()))
 }
 
-pub(super) fn task_owner(task: TaskId) -> Owner {
+pub(crate) fn task_owner(task: TaskId) -> Owner {
     Owner::Task(OwnerKey::new(task.as_str()))
 }
 

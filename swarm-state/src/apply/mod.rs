@@ -3,6 +3,7 @@
 mod address;
 mod cluster;
 mod container;
+mod grow;
 mod keys;
 mod names;
 mod network;
@@ -17,7 +18,7 @@ use crate::{
     Action, Change, ChangeEvent, Command, ObjectKind, Rejection, RejectionKind, Reply, State, Value,
 };
 
-pub(crate) use address::{ingress_of, task_wants};
+pub(crate) use address::{ingress_of, node_owner, task_owner, task_wants, vip_owner};
 
 impl State {
     /// Applies the entry `index` of the log.
@@ -56,6 +57,7 @@ impl State {
             Action::SetManager { node, raft_id, addr } => self.set_manager(out, *node, *raft_id, addr),
             Action::UnsetManager { node } => self.unset_manager(out, *node),
             Action::CreateNetwork { id, spec } => self.create_network(out, *id, spec, random.next()),
+            Action::GrowNetwork { id, subnet } => self.grow_network(out, *id, subnet),
             Action::RemoveNetwork { id } => self.remove_network(out, *id),
             Action::RotateNetworkKeys { id, grace } => self.rotate_keys(out, *id, *grace, random.next()),
             Action::CreateService { id, spec } => self.create_service(out, *id, spec),

@@ -147,7 +147,7 @@ impl State {
 
     /// Docker's texts for what the allocator refuses, with the reason behind them.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the other refusals explain themselves")]
-    fn denied_network(&self, denied: &Denied) -> Rejection {
+    pub(super) fn denied_network(&self, denied: &Denied) -> Rejection {
         let plain = Rejection::plain;
         match denied {
             Denied::Overlap { wanted, network, subnet, next_free } => {
@@ -209,7 +209,7 @@ fn requests(spec: &NetworkSpec) -> Result<Vec<SubnetRequest>, Rejection> {
     Ok(requests)
 }
 
-fn request(config: &IpamConfig) -> Result<SubnetRequest, Rejection> {
+pub(super) fn request(config: &IpamConfig) -> Result<SubnetRequest, Rejection> {
     let subnet = optional::<IpNet>(&config.subnet).map_err(|()| {
         let given = &config.subnet;
         Rejection::plain(
@@ -236,7 +236,7 @@ fn optional<T: std::str::FromStr>(text: &str) -> Result<Option<T>, ()> {
     if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| ()) }
 }
 
-fn invalid(text: String) -> Rejection {
+pub(super) fn invalid(text: String) -> Rejection {
     Rejection::plain(RejectionKind::InvalidArgument, format!("{CONFIG}{text}"))
 }
 
@@ -257,12 +257,12 @@ fn take_vnis(mut space: IdSpace, spec: &NetworkSpec, count: usize) -> Result<(Id
     Ok((space, vnis))
 }
 
-fn no_vni() -> Rejection {
+pub(super) fn no_vni() -> Rejection {
     Rejection::rpc(RejectionKind::ResourceExhausted, "no VXLAN id is left")
 }
 
 /// What was corrected, in words.
-fn warning(subnets: &[Subnet]) -> String {
+pub(super) fn warning(subnets: &[Subnet]) -> String {
     let corrected = |subnet: &Subnet| {
         let given = subnet.normalised_from?;
         Some(format!("subnet {given} has host bits set: {} is used", subnet.net))
