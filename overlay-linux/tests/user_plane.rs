@@ -28,10 +28,11 @@ fn packet_sockets_on_both_hosts() {
 
 #[test]
 fn a_packet_socket_and_the_kernel() {
-    let Some(world) = world("a_packet_socket_and_the_kernel", Plan::new(End::Packet, End::Kernel)) else {
-        return;
-    };
-    world.exercise(50 * MEGABYTES);
+    for underlay_v6 in [false, true] {
+        let plan = Plan { underlay_v6, ..Plan::new(End::Packet, End::Kernel) };
+        let Some(world) = world("a_packet_socket_and_the_kernel", plan) else { return };
+        world.exercise(50 * MEGABYTES);
+    }
 }
 
 #[test]
