@@ -232,6 +232,19 @@ mod tests {
     }
 
     #[test]
+    fn what_the_kernel_would_not_take_or_would_cut_is_refused() {
+        for line in
+            ["--nice 20", "--nice -21", "--real-time 0", "--real-time 100", "--rounds 0", "--seconds 0"]
+        {
+            let words = std::iter::once("x").chain(line.split_ascii_whitespace());
+            assert!(Line::try_parse_from(words).is_err(), "{line}");
+        }
+        for line in ["--nice -20", "--nice 19", "--real-time 1", "--real-time 99"] {
+            plan(line);
+        }
+    }
+
+    #[test]
     fn layouts_keep_their_order_and_extras_are_asked_for() {
         let names = |line| plan(line).layouts().unwrap().iter().map(|layout| layout.name).collect::<Vec<_>>();
         assert_eq!(names("--only docker,raw"), ["raw", "docker"]);

@@ -67,9 +67,11 @@ pub(super) struct Tuning {
     pub(super) busy_poll: Option<u64>,
     /// The nice value of the user plane's thread
     #[arg(long, help_heading = HEADING, value_name = "-20 to 19", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i8).range(-20..=19))]
     pub(super) nice: Option<i8>,
     /// The real-time priority of the user plane's thread, instead
     #[arg(long, help_heading = HEADING, value_name = "1 to 99", conflicts_with = "nice")]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=99))]
     pub(super) real_time: Option<u8>,
 }
 

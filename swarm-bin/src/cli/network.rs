@@ -27,7 +27,8 @@ Examples:
 Options of the driver:
   encrypted[=CIPHER]        encrypts what travels between nodes: aes-128-gcm (the default), aes-256-gcm or
                             chacha20-poly1305; the keys are replaced every 12 hours
-  plane=auto|kernel|user    who forwards its frames; encrypted networks need auto or user")]
+  plane=auto|kernel|user    who forwards its frames; encrypted networks need auto or user
+  layout=macvlan|bridge     how the kernel's plane attaches tasks: by a macvlan, or by a bridge and pairs as Docker does")]
     Create {
         /// Only overlay networks can be made
         #[arg(short, long, default_value = "overlay")]
