@@ -67,7 +67,7 @@ pub(crate) async fn version(State(app): State<App>) -> Json<VersionView> {
 }
 
 /// Not Docker's: what came to this node's ports since it joined, and what was refused.
-pub(crate) async fn counters(State(app): State<App>) -> Json<BTreeMap<&'static str, u64>> {
+pub(crate) async fn counters(State(app): State<App>) -> Json<BTreeMap<String, u64>> {
     Json(app.node.counters())
 }
 

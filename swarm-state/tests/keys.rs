@@ -56,6 +56,10 @@ fn what_cannot_be_honoured_is_refused_with_the_reason() {
     let mut world = World::new(1);
     for (options, text) in [
         (json!({"layout": "tree"}), "invalid layout \"tree\": use macvlan or bridge"),
+        (
+            json!({"layout": "bridge", "encrypted": ""}),
+            "a layout is for networks that the kernel forwards: leave out --opt layout, or --opt plane=user and --opt encrypted",
+        ),
         (json!({"plane": "ebpf"}), "invalid plane \"ebpf\": use auto, kernel or user"),
         (
             json!({"encrypted": "des"}),

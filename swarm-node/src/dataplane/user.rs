@@ -16,7 +16,7 @@ use std::{
 };
 
 use overlay_core::{
-    Discard, Location, Network, PortId, Vni,
+    Location, Network, PortId, Vni,
     seal::{Algorithm, KeyError, KeyId, SealKey, Session},
 };
 use overlay_linux::{
@@ -124,27 +124,27 @@ impl UserNetworks {
     }
 }
 
-/// The plane's counters by name, for whoever watches the node.
-pub(crate) fn counters(stats: &PlaneStats) -> [(&'static str, u64); 12] {
-    let vtep = &stats.vtep;
+/// The plane's counters by name, for whoever watches the node: what was carried, and one for each reason for a drop.
+pub(crate) fn counters(stats: &PlaneStats) -> impl Iterator<Item = (String, u64)> {
     let ports = || stats.ports.values();
-    [
-        ("user_plane_sent", vtep.sent + vtep.flooded),
-        ("user_plane_delivered", vtep.delivered),
-        ("user_plane_answered", vtep.answered),
-        ("user_plane_dropped", vtep.drops().map(|(_, count)| count).sum()),
-        ("user_plane_unsealed", vtep.dropped(Discard::Unsealed)),
-        ("user_plane_foreign_source", vtep.dropped(Discard::ForeignSource)),
-        ("user_plane_spoofed", vtep.dropped(Discard::Spoofed) + vtep.dropped(Discard::SpoofedAddress)),
-        ("user_plane_sealed", stats.seal.sealed),
-        ("user_plane_opened", stats.seal.opened),
-        ("user_plane_refused_seals", stats.seal.refusals().map(|(_, count)| count).sum()),
-        (
-            "user_plane_kernel_drops",
-            stats.underlay.kernel_drops + ports().map(|port| port.kernel_drops).sum::<u64>(),
-        ),
-        ("user_plane_full", stats.underlay.full + ports().map(|port| port.full).sum::<u64>()),
-    ]
+    let carried = [
+        ("sent", stats.vtep.sent + stats.vtep.flooded),
+        ("delivered", stats.vtep.delivered),
+        ("answered", stats.vtep.answered),
+        ("sealed", stats.seal.sealed),
+        ("opened", stats.seal.opened),
+        ("kernel_drops", stats.underlay.kernel_drops + ports().map(|port| port.kernel_drops).sum::<u64>()),
+        ("full", stats.underlay.full + ports().map(|port| port.full).sum::<u64>()),
+    ];
+    let carried = carried.map(|(what, count)| (format!("user_plane_{what}"), count));
+    let dropped = stats.vtep.drops().map(|(reason, count)| (named("dropped", &reason.to_string()), count));
+    let refused =
+        stats.seal.refusals().map(|(reason, count)| (named("refused_seal", &format!("{reason:?}")), count));
+    carried.into_iter().chain(dropped).chain(refused)
+}
+
+fn named(kind: &str, reason: &str) -> String {
+    format!("user_plane_{kind}_{}", reason.to_lowercase().replace(' ', "_"))
 }
 
 /// Whether the frames of a network are forwarded here.

@@ -389,30 +389,37 @@ impl Node {
 
     /// Counters since the start of the membership, by port and name: what came, and what was refused for which reason.
     #[must_use]
-    pub fn counters(&self) -> BTreeMap<&'static str, u64> {
+    pub fn counters(&self) -> BTreeMap<String, u64> {
         let mut counters = BTreeMap::new();
+        let named = |(name, count): (&str, u64)| (name.to_owned(), count);
         let Phase::Active(member) = self.phase() else { return counters };
         if let Some(manager) = &member.manager {
             let port = manager.listener_stats();
-            counters.extend([
-                ("manager_accepted", port.accepted),
-                ("manager_bad_handshake", port.bad_handshake),
-                ("manager_silent", port.silent),
-                ("manager_bad_hello", port.bad_hello),
-                ("manager_unauthorised", port.unauthorised),
-                ("manager_crowded", port.crowded),
-            ]);
+            counters.extend(
+                [
+                    ("manager_accepted", port.accepted),
+                    ("manager_bad_handshake", port.bad_handshake),
+                    ("manager_silent", port.silent),
+                    ("manager_bad_hello", port.bad_hello),
+                    ("manager_unauthorised", port.unauthorised),
+                    ("manager_crowded", port.crowded),
+                ]
+                .map(named),
+            );
         }
         if let Some(agent) = member.worker.gossip.get() {
             let gossip = agent.stats();
-            counters.extend([
-                ("gossip_datagrams_in", gossip.datagrams_in),
-                ("gossip_undecryptable", gossip.undecryptable),
-                ("gossip_malformed", gossip.malformed),
-                ("gossip_streams_in", gossip.streams_in),
-                ("gossip_streams_refused", gossip.streams_refused),
-                ("gossip_records_refused", gossip.records_refused),
-            ]);
+            counters.extend(
+                [
+                    ("gossip_datagrams_in", gossip.datagrams_in),
+                    ("gossip_undecryptable", gossip.undecryptable),
+                    ("gossip_malformed", gossip.malformed),
+                    ("gossip_streams_in", gossip.streams_in),
+                    ("gossip_streams_refused", gossip.streams_refused),
+                    ("gossip_records_refused", gossip.records_refused),
+                ]
+                .map(named),
+            );
         }
         if let Some(plane) = member.worker.user_plane.stats() {
             counters.extend(crate::dataplane::counters(&plane));

@@ -122,6 +122,9 @@ pub(super) fn protection(spec: &NetworkSpec) -> Result<(PlaneChoice, Option<Seal
     if plane == PlaneChoice::Kernel && algorithm.is_some() {
         return Err(refused(ENCRYPTED_KERNEL.to_owned()));
     }
+    if spec.options.contains_key("layout") && (plane == PlaneChoice::User || algorithm.is_some()) {
+        return Err(refused(USER_LAYOUT.to_owned()));
+    }
     Ok((plane, algorithm))
 }
 
@@ -144,4 +147,5 @@ fn no_random() -> Rejection {
 
 const ENCRYPTED_KERNEL: &str = "an encrypted network is forwarded by the node's own process, not by the kernel: leave out --opt plane=kernel, or --opt encrypted";
 const ENCRYPTED_INGRESS: &str = "the ingress network cannot be encrypted: its packets are forwarded by the kernel. Attach services to an encrypted overlay network for what they say to each other";
+const USER_LAYOUT: &str = "a layout is for networks that the kernel forwards: leave out --opt layout, or --opt plane=user and --opt encrypted";
 const USER_INGRESS: &str = "the ingress network is forwarded by the kernel: leave out --opt plane=user";
