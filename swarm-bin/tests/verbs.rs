@@ -173,6 +173,9 @@ fn the_verbs_of_swarm_bin_do_and_show_what_docker_does() {
     verb(0, "network create -d overlay --subnet 172.19.0.1/24 --gateway 172.19.0.1 helloNew").must();
     let duplicate = docker("network create -d overlay helloNew").refused();
     assert!(verb(0, "network create -d overlay helloNew").refused().contains(&duplicate));
+    assert_eq!(verb(0, "network grow helloNew 172.19.0.0/23").must().trim(), "helloNew");
+    let grown = docker("network inspect helloNew --format {{.IPAM.Config}}").must();
+    assert!(grown.contains("172.19.0.0/23"), "{grown}");
     verb(0, "network create --opt encrypted enc").must();
     assert_eq!(verb(0, "network rotate-keys --grace 5 enc").must().trim(), "enc");
     let plain = verb(0, "network rotate-keys helloNew").refused();

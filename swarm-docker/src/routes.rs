@@ -51,6 +51,7 @@ fn of_networks() -> Router<App> {
         .route("/networks/{id}", get(networks::inspect).delete(networks::remove))
         .route("/networks/{id}/connect", post(networks::connect))
         .route("/networks/{id}/disconnect", post(networks::disconnect))
+        .route("/networks/{id}/grow", post(networks::grow)) // not Docker's
         .route("/networks/{id}/rotate-keys", post(networks::rotate_keys)) // not Docker's
 }
 

@@ -165,6 +165,13 @@ async fn networks_that_cannot_be_created_say_why() {
     assert_eq!((connected.status, connected.message().as_str()), (404, "No such container: c2"));
     assert_eq!(daemon.post("/networks/prune", "").await.json(), json!({"NetworksDeleted": null}));
     for (path, status, text) in [
+        ("/networks/host/grow", 400, "network host cannot grow: it is of this host only"),
+        ("/networks/nope/grow", 404, "network nope not found"),
+    ] {
+        let answer = daemon.post(path, r#"{"Subnet":"10.9.0.0/23"}"#).await;
+        assert_eq!((answer.status, answer.message().as_str()), (status, text));
+    }
+    for (path, status, text) in [
         ("/networks/host/rotate-keys", 400, "network host is not encrypted: it is of this host only"),
         ("/networks/nope/rotate-keys", 404, "network nope not found"),
         ("/networks/nope/rotate-keys?grace=1m", 400, "invalid grace '1m': give whole seconds"),

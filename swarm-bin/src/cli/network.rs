@@ -8,7 +8,7 @@ use crate::api::{Client, encode, items, text};
 use crate::out;
 use crate::table::Table;
 
-/// Makes, shows and removes networks, and replaces the keys of encrypted ones
+/// Makes, shows, grows and removes networks, and replaces the keys of encrypted ones
 #[derive(Clone, Debug, clap::Subcommand)]
 pub(crate) enum NetworkCommand {
     /// Lists the networks that the node knows
@@ -65,6 +65,24 @@ Options of the driver:
         /// Also the services and tasks on it
         #[arg(short, long)]
         verbose: bool,
+    },
+    /// Gives a network more addresses, while it is in use
+    #[command(after_help = "\
+A subnet around one of the network's own takes its place: no address changes. That works while the other half is free; if
+it is not, the answer says who has it and what is free instead. Any other subnet is added, and is used when those before
+it are full.
+
+Examples:
+  swarm-bin network grow backend 10.0.2.0/23     # was 10.0.2.0/24
+  swarm-bin network grow backend 10.7.0.0/24     # one more")]
+    Grow {
+        /// Where dynamic addresses come from [default: all of it]
+        #[arg(long, value_name = "CIDR")]
+        ip_range: Option<String>,
+        /// Id or name
+        network: String,
+        /// The subnet in CIDR form
+        subnet: String,
     },
     /// Replaces the keys of encrypted networks now, without losing a packet
     #[command(after_help = "\
@@ -124,6 +142,14 @@ impl NetworkCommand {
                     all.push(client.get(&format!("/networks/{}?verbose={verbose}", encode(&network))).await?);
                 }
                 out::pretty(&Value::Array(all));
+            }
+            Self::Grow { ip_range, network, subnet } => {
+                let body = json!({"Subnet": subnet, "IPRange": ip_range.unwrap_or_default()});
+                let grown = client.post(&format!("/networks/{}/grow", encode(&network)), &body).await?;
+                if !text(&grown, "/Warning").is_empty() {
+                    out::note(format_args!("WARNING: {}", text(&grown, "/Warning")));
+                }
+                out::line(network);
             }
             Self::RotateKeys { grace, networks } => {
                 let grace = grace.map(|seconds| format!("?grace={seconds}")).unwrap_or_default();

@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use swarm_node::LocalState;
-use swarm_state::spec::NetworkSpec;
+use swarm_state::spec::{IpamConfig, NetworkSpec};
 use swarm_state::{Action, NetworkId, RejectionKind};
 
 use crate::app::{App, warning};
@@ -101,6 +101,22 @@ pub(crate) async fn rotate_keys(
     };
     app.propose(Action::RotateNetworkKeys { id, grace }).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Gives a network more addresses: a subnet around one of its own takes its place, any other one is added. The body is one
+/// entry of `IPAM.Config`. An extension: Docker's networks keep the size that they were made with.
+pub(crate) async fn grow(
+    State(app): State<App>,
+    Path(term): Path<String>,
+    Body(subnet): Body<IpamConfig>,
+) -> Result<Json<Grown>, ApiError> {
+    let network = known::find(known::all(&app), &term, "")?;
+    let Ok(id) = network.id.parse::<NetworkId>() else {
+        let text = format!("network {} cannot grow: it is of this host only", network.name);
+        return Err(ApiError::bad_request(text));
+    };
+    let reply = app.propose(Action::GrowNetwork { id, subnet: Box::new(subnet) }).await?;
+    Ok(Json(Grown { warning: warning(reply).unwrap_or_default() }))
 }
 
 /// `docker network prune`: removes what nobody uses. Those of the swarm on a manager; there are no others.
@@ -242,6 +258,14 @@ fn no_container(body: &ConnectBody) -> ApiError {
 pub(crate) struct ConnectBody {
     #[serde(deserialize_with = "nullable")]
     container: String,
+}
+
+/// The answer to [`grow`].
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Grown {
+    /// What was corrected.
+    warning: String,
 }
 
 /// A network was created.
