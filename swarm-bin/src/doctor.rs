@@ -10,6 +10,7 @@ use nix::unistd::geteuid;
 use overlay_linux::link::{Desired, Link, LinkName, Netlink, Peer, Scope, Vxlan};
 use overlay_linux::netns::NetNs;
 use overlay_linux::nft::{BaseChain, Chain, Field, Hook, NatTo, Nft, Rule, Ruleset, Stmt, TableKey};
+use overlay_linux::user::PacketSocket;
 use overlay_linux::userns::{self, Namespaces, unshare};
 use overlay_linux::{mount, process};
 use serde::{Deserialize, Serialize};
@@ -94,14 +95,15 @@ fn attempts() -> Vec<Attempt> {
     let link = |name: &str, link: Link| one_link(name, link).map_err(|e| format!("{e}: {}", module(name)));
     let vni = || "4096".parse().map_err(|_| "no such VNI".to_owned());
     let vxlan = vni().and_then(|vni| link("vxlan", Link::vxlan(Vxlan::new(vni, Ipv4Addr::LOCALHOST.into()))));
-    let veth = NetNs::create().map_err(|error| error.to_string()).and_then(|netns| {
-        let name = LinkName::new("eth1").map_err(|error| error.to_string())?;
-        link("veth", Link::veth(Peer::new(Arc::new(netns), name)))
-    });
+    let veth = NetNs::create()
+        .map_err(|error| error.to_string())
+        .and_then(|netns| link("veth", Link::veth(Peer::new(Arc::new(netns), name("eth1")?))));
     vec![
         ("bridge", true, link("bridge", Link::bridge())),
         ("veth", true, veth),
         ("VXLAN", true, vxlan),
+        ("macvlan on VXLAN", true, macvlan().map_err(|e| format!("{e}: {}", module("macvlan")))),
+        ("packet sockets, for encrypted networks", false, packets()),
         ("nf_tables", true, table(filter()).map_err(|e| format!("{e}: {}", module("nf_tables")))),
         ("conntrack", true, table(tracked()).map_err(|e| format!("{e}: {}", module("nf_conntrack")))),
         (
@@ -112,10 +114,38 @@ fn attempts() -> Vec<Attempt> {
     ]
 }
 
-fn one_link(name: &str, link: Link) -> Result<String, String> {
-    let name = LinkName::new(format!("dr-{name}")).map_err(|error| error.to_string())?;
-    let mut desired = Desired::default();
-    desired.links.insert(name, link);
+/// How tasks are attached to the kernel's networks.
+fn macvlan() -> Result<String, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let (lower, upper) = (name("dr-tunnel")?, name("dr-task")?);
+    let netns = Arc::new(NetNs::create().map_err(|error| text(&error))?);
+    let tunnel =
+        Vxlan::new("4097".parse().map_err(|_| "no such VNI".to_owned())?, Ipv4Addr::LOCALHOST.into());
+    let task = Link::macvlan(lower.clone(), Peer::new(netns, name("eth0")?));
+    links([(lower, Link::vxlan(tunnel)), (upper, task)])
+}
+
+/// How the user-space plane reads what tasks send.
+fn packets() -> Result<String, String> {
+    let netns = NetNs::create().map_err(|error| error.to_string())?;
+    links([(name("dr-pair")?, Link::veth(Peer::new(Arc::new(netns), name("eth0")?)))])?;
+    let netlink = Netlink::open().map_err(|error| error.to_string())?;
+    let pair = netlink.interface("dr-pair").map_err(|error| error.to_string())?.ok_or("no pair")?;
+    PacketSocket::open(pair.index)
+        .map(|_| String::new())
+        .map_err(|error| format!("{error}: load it with `modprobe af_packet`, or use a kernel that has it"))
+}
+
+fn name(text: &str) -> Result<LinkName, String> {
+    LinkName::new(text).map_err(|error| error.to_string())
+}
+
+fn one_link(kind: &str, link: Link) -> Result<String, String> {
+    links([(name(&format!("dr-{kind}"))?, link)])
+}
+
+fn links(wanted: impl IntoIterator<Item = (LinkName, Link)>) -> Result<String, String> {
+    let desired = Desired { links: wanted.into_iter().collect(), ..Desired::default() };
     let netlink = Netlink::open().map_err(|error| error.to_string())?;
     let report = netlink.converge(&Scope::links(["dr-"]), &desired).map_err(|error| error.to_string())?;
     match report.failed.first() {
