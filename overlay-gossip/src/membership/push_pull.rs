@@ -251,8 +251,9 @@ impl Membership {
         let more = self.config.join_more;
         let more = self.members.pick(&mut self.rng, more, |k| k.member.state == MemberState::Alive);
         for name in more {
-            let at =
-                now + self.config.gossip_interval * 2 + jitter(&mut self.rng, self.config.probe_interval);
+            let at = now
+                + self.config.gossip_interval * 2
+                + jitter(&mut self.rng, self.config.probe_interval * 3 / 4);
             self.later.insert((at, name));
         }
     }
