@@ -270,6 +270,11 @@ pub(crate) fn kernel_has_vxlan() -> bool {
     tried().unwrap_or(false)
 }
 
+/// Whether an interface of that name in the node's namespace is one of ours.
+pub(crate) fn owns_link(name: &str) -> bool {
+    links::scope().owns_link(name)
+}
+
 /// The interfaces of this host through which clients may come: everything that is not ours and not a loop.
 pub(crate) fn outside_devices(interfaces: &[Interface]) -> BTreeSet<String> {
     let scope = links::scope();
