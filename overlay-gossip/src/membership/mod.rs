@@ -4,11 +4,13 @@ mod awareness;
 mod broadcast;
 mod gossip;
 mod hearing;
+mod input;
 mod members;
 mod merge;
 mod probe;
 mod push_pull;
 mod repair;
+mod send;
 #[cfg(feature = "serf")]
 mod serf;
 mod snapshot;
@@ -38,14 +40,11 @@ use self::user::User;
 use self::watch::Watches;
 use crate::key::Keyring;
 use crate::table::{Changes, Tables};
-use crate::wire::Decoder;
-use crate::wire::WireError;
-use crate::wire::message::Message;
-use crate::wire::packet::{self, Envelope};
-use crate::wire::stream::StreamMessage;
+use crate::wire::{Decoder, WireError};
+use crate::wire::packet::Envelope;
 use crate::{
-    Action, Config, DialId, Event, Input, Key, Member, MemberState, NetworkId, NodeName, Output, Phase,
-    PublishError, Record, Stats, StreamId, Transmit,
+    Config, DialId, Event, Input, Key, Member, MemberState, NetworkId, NodeName, Output, Phase, PublishError,
+    Record, Stats,
 };
 
 /// Membership and tables of one node, without sockets, clock or threads.
@@ -383,157 +382,6 @@ impl Membership {
             ..self.stats
         }
     }
-
-    fn handle_datagram(&mut self, now: Instant, from: SocketAddr, payload: &[u8]) -> Result<(), InputError> {
-        if self.leaving == Leaving::Done {
-            return Ok(());
-        }
-        self.stats.datagrams_in += 1;
-        self.stats.bytes_in += u64::try_from(payload.len()).unwrap_or(u64::MAX);
-        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-        let mut decoder = std::mem::take(&mut self.decoder);
-        let result = self.take_apart(now, from, &mut decoder, payload);
-        self.decoder = decoder;
-        self.flush_tables(now);
-        result.inspect_err(|error| self.stats.count(*error)).map_err(InputError::from)
-    }
-
-    /// Handles the messages of a datagram. An error after the first one is counted, and ends it.
-    fn take_apart(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        decoder: &mut Decoder,
-        payload: &[u8],
-    ) -> Result<(), WireError> {
-        let mut first = true;
-        for message in decoder.datagram(&self.envelope, payload)? {
-            match message {
-                Ok(message) => {
-                    if std::mem::take(&mut first) {
-                        self.heard_from(now, from);
-                    }
-                    match Message::parse(message) {
-                        Ok(message) => self.handle_message(now, from, message),
-                        Err(error) => self.stats.count(error),
-                    }
-                }
-                Err(error) if first => return Err(error),
-                Err(error) => self.stats.count(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn handle_message(&mut self, now: Instant, from: SocketAddr, message: Message<'_>) {
-        match message {
-            Message::Ping(ping) => self.on_ping(now, from, &ping),
-            Message::IndirectPing(ping) => self.on_indirect_ping(now, from, &ping),
-            Message::Ack(ack) => self.on_ack(now, from, &ack),
-            Message::Nack { seq } => self.on_nack(seq),
-            Message::Suspect(claim) => self.on_suspect(now, &claim),
-            Message::Alive(alive) => self.on_alive(now, &alive),
-            Message::Dead(claim) => self.on_dead(now, &claim),
-            Message::User(body) => self.on_user(now, body),
-            Message::Error(_) => self.stats.ignored += 1,
-        }
-    }
-
-    fn handle_request(
-        &mut self,
-        now: Instant,
-        (id, _from): (StreamId, SocketAddr),
-        payload: &[u8],
-    ) -> Result<(), InputError> {
-        self.stats.streams_in += 1;
-        let silent = self.leaving == Leaving::Done;
-        let result = if silent { Ok(Answer::Close) } else { self.answer(now, id, payload) };
-        let reply = match &result {
-            Ok(Answer::Reply(message)) => Some(self.envelope.wrap_stream(message, false, &mut self.rng)),
-            Ok(Answer::Hold) => None,
-            Ok(Answer::Close) | Err(_) => Some(Bytes::new()),
-        };
-        if let Some(payload) = reply {
-            self.outputs.push_back(Output::Action(Action::Reply { id, payload }));
-        }
-        self.flush_tables(now);
-        result.map(drop).map_err(|error| {
-            self.stats.count(error);
-            error.into()
-        })
-    }
-
-    /// What a request gets for an answer, if anything.
-    fn answer(&mut self, now: Instant, id: StreamId, payload: &[u8]) -> Result<Answer, WireError> {
-        let plain = self.envelope.unwrap_stream(payload, true, self.config.max_stream)?;
-        match StreamMessage::parse(&plain, self.config.max_members)? {
-            StreamMessage::PushPull(theirs) => {
-                let tables = self.shares_tables(theirs.user);
-                let reply = self.push_pull_state(false, tables);
-                self.merge_push_pull(now, &theirs, false)?;
-                Ok(Answer::Reply(reply))
-            }
-            StreamMessage::Message(Message::Ping(ping)) => Ok(match self.stream_ack(&ping) {
-                Some(_) if ping.watch && self.hold(now, id, ping.seq) => Answer::Hold,
-                Some(ack) => Answer::Reply(ack),
-                None => Answer::Close,
-            }),
-            StreamMessage::User(body) => {
-                self.on_user(now, body);
-                Ok(Answer::Close)
-            }
-            StreamMessage::Message(_) => {
-                self.stats.ignored += 1;
-                Ok(Answer::Close)
-            }
-        }
-    }
-
-    /// Sends what the tables want to send.
-    fn flush_tables(&mut self, now: Instant) {
-        while let Some(send) = self.tables.poll_send() {
-            let Some(known) = self.members.get(send.to.as_str()) else { continue };
-            let (to, vsn) = (known.member.addr, known.member.vsn);
-            self.stats.table_messages_out += 1;
-            let room = self.config.packet_size.saturating_sub(self.envelope.overhead() + 1);
-            if send.body.len() <= room {
-                self.transmit(to, &user::user_message(&send.body), vsn.protocol_max >= 5);
-            } else {
-                self.dial_user(now, to, &send.body);
-            }
-        }
-    }
-
-    /// Wraps and queues a datagram.
-    fn transmit(&mut self, to: SocketAddr, message: &[u8], crc: bool) {
-        let payload = self.envelope.wrap(message, crc, &mut self.rng);
-        self.stats.datagrams_out += 1;
-        self.stats.bytes_out += u64::try_from(payload.len()).unwrap_or(u64::MAX);
-        self.outputs.push_back(Output::Transmit(Transmit { to, payload }));
-    }
-
-    /// Sends messages with as much gossip as fits beside them.
-    fn transmit_with_gossip(&mut self, to: SocketAddr, mut messages: Vec<Bytes>, crc: bool) {
-        let used: usize = messages.iter().map(|m| m.len() + 2).sum();
-        let room = self.config.packet_size.saturating_sub(self.envelope.overhead() + 2 + used);
-        messages.append(&mut self.take_gossip(room));
-        if !messages.is_empty() {
-            self.transmit(to, &packet::compound(&messages), crc);
-        }
-    }
-
-    fn event(&mut self, event: Event) {
-        self.outputs.push_back(Output::Event(event));
-    }
-}
-
-/// What becomes of a stream that somebody opened.
-#[derive(Debug)]
-enum Answer {
-    Reply(Vec<u8>),
-    /// It stays open.
-    Hold,
-    Close,
 }
 
 /// Names a record of this node's own.
@@ -545,19 +393,6 @@ pub struct Publish<'a> {
     pub table: &'a str,
     /// The key in that; at most 255 bytes.
     pub key: &'a str,
-}
-
-impl Stats {
-    pub(crate) fn count(&mut self, error: WireError) {
-        match error {
-            WireError::Sealed => self.undecryptable += 1,
-            WireError::Label => self.wrong_label += 1,
-            WireError::Unknown(_) => self.ignored += 1,
-            WireError::Truncated | WireError::Malformed | WireError::Checksum | WireError::Limit => {
-                self.malformed += 1;
-            }
-        }
-    }
 }
 
 /// Longest metadata of a member in bytes.

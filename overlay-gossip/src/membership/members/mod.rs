@@ -3,8 +3,11 @@
 //! A member takes about 50 bytes here beside its description, which is shared: ten thousand nodes that know each
 //! other fit into one process.
 
+mod digest;
+mod index;
+mod ring;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::Hasher;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +16,8 @@ use hashbrown::HashTable;
 use rand::Rng;
 use rand::rngs::StdRng;
 
+pub(crate) use self::digest::bucket_of;
+use self::index::place;
 use super::suspicion::Suspicion;
 use crate::{Member, MemberState, NodeName};
 
@@ -155,18 +160,6 @@ impl Members {
         self.digest
     }
 
-    /// The digest in parts: member by member, each belongs to the part that its name says.
-    pub(crate) fn buckets(&self, count: usize) -> Vec<u32> {
-        let mut buckets = vec![0u32; count];
-        for known in self.known.iter().filter(|k| k.member.state.is_up()) {
-            if let Some(bucket) = buckets.get_mut(bucket_of(&known.member.name, count)) {
-                let [a, b, c, d, ..] = fingerprint(&known.member).to_be_bytes();
-                *bucket = bucket.wrapping_add(u32::from_be_bytes([a, b, c, d]));
-            }
-        }
-        buckets
-    }
-
     pub(crate) fn suspicion(&self, name: &str) -> Option<&Suspicion> {
         self.suspicions.get(name)
     }
@@ -189,15 +182,6 @@ impl Members {
     /// Everybody who is suspected.
     pub(crate) fn suspects(&self) -> impl Iterator<Item = &NodeName> {
         self.suspicions.keys()
-    }
-
-    /// Makes room for `more` members.
-    pub(crate) fn reserve(&mut self, more: usize) {
-        let Self { known, by_name, by_addr, ring, salt, .. } = self;
-        known.reserve_exact(more);
-        ring.reserve_exact(more);
-        by_name.reserve(more, |id| rehash_name(known, *salt, *id));
-        by_addr.reserve(more, |id| rehash_addr(known, *salt, *id));
     }
 
     /// Adds a member, or replaces all that is said about it.
@@ -239,188 +223,6 @@ impl Members {
             known.member = Arc::clone(member);
         }
     }
-
-    pub(crate) fn remove(&mut self, name: &NodeName) {
-        let Some(id) = self.id(name.as_str()) else { return };
-        self.discount(id, true);
-        self.suspicions.remove(name);
-        let salt = self.salt;
-        if let Ok(entry) = self.by_name.find_entry(hash_name(salt, name.as_str()), |other| *other == id) {
-            entry.remove();
-        }
-        self.ring.retain(|other| *other != id);
-        let last = u32::try_from(self.known.len() - 1).unwrap_or(u32::MAX);
-        if last != id {
-            // The last one moves into the gap.
-            let Self { known, by_name, by_addr, .. } = self;
-            let hashes = (rehash_name(known, salt, last), rehash_addr(known, salt, last));
-            let slots = [
-                by_name.find_mut(hashes.0, |other| *other == last),
-                by_addr.find_mut(hashes.1, |other| *other == last),
-            ];
-            slots.into_iter().flatten().for_each(|slot| *slot = id);
-            self.ring.iter_mut().filter(|other| **other == last).for_each(|other| *other = id);
-        }
-        self.known.swap_remove(place(id));
-    }
-
-    /// Puts the ring in a new order.
-    pub(crate) fn shuffle(&mut self, rng: &mut StdRng) {
-        use rand::seq::SliceRandom;
-        self.ring.shuffle(rng);
-    }
-
-    /// The member at a place in the ring.
-    pub(crate) fn at(&self, index: usize) -> Option<&Known> {
-        self.ring.get(index).and_then(|id| self.slot(*id))
-    }
-
-    /// How many are dead.
-    pub(crate) fn dead(&self) -> usize {
-        self.dead.len()
-    }
-
-    /// One of the dead, by chance.
-    pub(crate) fn pick_dead(&self, rng: &mut StdRng) -> Option<NodeName> {
-        use rand::seq::IteratorRandom;
-        self.dead.iter().choose(rng).cloned()
-    }
-
-    /// Up to `count` different members other than this node for which `fit` holds, by chance.
-    pub(crate) fn pick(
-        &self,
-        rng: &mut StdRng,
-        count: usize,
-        mut fit: impl FnMut(&Known) -> bool,
-    ) -> Vec<NodeName> {
-        let len = self.ring.len();
-        let mut picked: Vec<NodeName> = Vec::with_capacity(count.min(len));
-        if len == 0 {
-            return picked;
-        }
-        // From a random place on; a second place after each hit keeps neighbours apart.
-        let mut at = rng.random_range(0..len);
-        let mut misses = 0;
-        while picked.len() < count && misses < len {
-            let candidate = self.at(at % len);
-            at += 1;
-            misses += 1;
-            let Some(known) = candidate else { continue };
-            if fit(known) && !picked.contains(&known.member.name) {
-                picked.push(known.member.name.clone());
-                at = rng.random_range(0..len);
-                misses = 0;
-            }
-        }
-        picked
-    }
-
-    fn id(&self, name: &str) -> Option<u32> {
-        let hash = hash_name(self.salt, name);
-        let same = |id: &u32| self.slot(*id).is_some_and(|k| k.member.name.as_str() == name);
-        self.by_name.find(hash, same).copied()
-    }
-
-    fn addr_id(&self, addr: SocketAddr) -> Option<u32> {
-        let hash = hash_addr(self.salt, addr);
-        self.by_addr.find(hash, |id| self.slot(*id).is_some_and(|k| k.member.addr == addr)).copied()
-    }
-
-    fn slot(&self, id: u32) -> Option<&Known> {
-        self.known.get(place(id))
-    }
-
-    /// Puts a new member behind all others and at a random place of the ring.
-    fn append(&mut self, id: u32, known: Known, rng: &mut StdRng) {
-        let hash = hash_name(self.salt, known.member.name.as_str());
-        let mine = known.member.name == self.me;
-        if self.known.len() == self.known.capacity() {
-            self.reserve(self.known.len() / 8 + 4);
-        }
-        self.known.push(known);
-        let Self { known, by_name, salt, .. } = self;
-        by_name.insert_unique(hash, id, |id| rehash_name(known, *salt, *id));
-        if !mine {
-            // Whoever was there goes to the end of the round.
-            self.ring.push(id);
-            let last = self.ring.len() - 1;
-            self.ring.swap(rng.random_range(0..=last), last);
-        }
-    }
-
-    /// The newest claim to an address wins.
-    fn index_addr(&mut self, id: u32) {
-        let Some(addr) = self.slot(id).map(|k| k.member.addr) else { return };
-        let hash = hash_addr(self.salt, addr);
-        let Self { known, by_addr, salt, .. } = self;
-        let same = |other: &u32| known.get(place(*other)).is_some_and(|k| k.member.addr == addr);
-        match by_addr.find_mut(hash, same) {
-            Some(slot) => *slot = id,
-            None => drop(by_addr.insert_unique(hash, id, |id| rehash_addr(known, *salt, *id))),
-        }
-    }
-
-    fn count(&mut self, member: &Member) {
-        if member.state.is_up() {
-            self.up += 1;
-            self.digest = self.digest.wrapping_add(fingerprint(member));
-        } else if member.state == MemberState::Dead {
-            self.dead.insert(member.name.clone());
-        }
-    }
-
-    fn discount(&mut self, id: u32, moved: bool) {
-        let Some(old) = self.slot(id).map(|k| Arc::clone(&k.member)) else { return };
-        if moved {
-            let hash = hash_addr(self.salt, old.addr);
-            if let Ok(entry) = self.by_addr.find_entry(hash, |other| *other == id) {
-                entry.remove();
-            }
-        }
-        if old.state.is_up() {
-            self.up -= 1;
-            self.digest = self.digest.wrapping_sub(fingerprint(&old));
-        } else if old.state == MemberState::Dead {
-            self.dead.remove(&old.name);
-        }
-    }
-}
-
-/// Which of `count` parts of the digest a member belongs to.
-pub(crate) fn bucket_of(name: &NodeName, count: usize) -> usize {
-    let hash = crate::table::hash(&[name.as_str().as_bytes()]);
-    usize::try_from(hash >> 32).unwrap_or(0) % count.max(1)
-}
-
-fn fingerprint(member: &Member) -> u64 {
-    crate::table::hash(&[member.name.as_str().as_bytes(), &member.incarnation.to_be_bytes()])
-}
-
-fn place(id: u32) -> usize {
-    usize::try_from(id).unwrap_or(usize::MAX)
-}
-
-fn rehash_name(known: &[Known], salt: u64, id: u32) -> u64 {
-    known.get(place(id)).map_or(0, |k| hash_name(salt, k.member.name.as_str()))
-}
-
-fn rehash_addr(known: &[Known], salt: u64, id: u32) -> u64 {
-    known.get(place(id)).map_or(0, |k| hash_addr(salt, k.member.addr))
-}
-
-fn hash_name(salt: u64, name: &str) -> u64 {
-    let mut hasher = std::hash::DefaultHasher::new();
-    hasher.write_u64(salt);
-    hasher.write(name.as_bytes());
-    hasher.finish()
-}
-
-fn hash_addr(salt: u64, addr: SocketAddr) -> u64 {
-    use std::hash::Hash;
-    let mut hasher = std::hash::DefaultHasher::new();
-    hasher.write_u64(salt);
-    addr.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]
