@@ -9,7 +9,8 @@ use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, U
 
 use crate::wire::WireError;
 
-/// A secret that all members share: 16 bytes (AES-128) or 32 (AES-256). Does not show itself in `Debug`.
+/// A secret that all members share: 16 bytes (AES-128), 32 (AES-256), or, with the feature `aes192`, 24 (AES-192).
+/// Does not show itself in `Debug`.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Key(Vec<u8>);
 
@@ -17,10 +18,13 @@ pub struct Key(Vec<u8>);
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// AES-128 and AES-256 it is; memberlist's rarely used AES-192 is not implemented.
-    #[error("a key has 16 or 32 bytes, not {len}")]
+    /// It fits none of AES-128, AES-192 and AES-256.
+    #[error("a key has 16, 24 or 32 bytes, not {len}")]
     #[expect(missing_docs, reason = "the message names the field")]
     Length { len: usize },
+    /// AES-192, which memberlist knows and hardly anybody uses, is left out unless the feature `aes192` is on.
+    #[error("a key of 24 bytes needs the feature aes192")]
+    NoAes192,
     /// Not even text that stands for bytes.
     #[error("not base64")]
     Base64,
@@ -31,12 +35,14 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// [`KeyError::Length`] unless there are 16 or 32 bytes. (24 bytes would mean AES-192, which `ring` does not
-    /// offer.)
+    /// [`KeyError::Length`] unless there are 16, 24 or 32 bytes; [`KeyError::NoAes192`] for 24 without the feature
+    /// `aes192`.
     pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let bytes = bytes.as_ref();
         match bytes.len() {
             16 | 32 => Ok(Self(bytes.to_vec())),
+            24 if cfg!(feature = "aes192") => Ok(Self(bytes.to_vec())),
+            24 => Err(KeyError::NoAes192),
             len => Err(KeyError::Length { len }),
         }
     }
@@ -45,7 +51,7 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// [`KeyError::Base64`] or [`KeyError::Length`].
+    /// [`KeyError::Base64`], and those of [`new`](Self::new).
     pub fn from_base64(text: &str) -> Result<Self, KeyError> {
         Self::new(STANDARD.decode(text.trim()).map_err(|_| KeyError::Base64)?)
     }
@@ -71,16 +77,23 @@ impl fmt::Debug for Key {
 
 /// Keys with their schedules computed: the first seals, all open.
 pub(crate) struct Keyring {
-    keys: Vec<LessSafeKey>,
+    keys: Vec<Cipher>,
 }
+
+/// A key, ready to be used.
+enum Cipher {
+    Ring(LessSafeKey),
+    /// `ring` has none.
+    #[cfg(feature = "aes192")]
+    Aes192(Box<Aes192Gcm>),
+}
+
+#[cfg(feature = "aes192")]
+type Aes192Gcm = aes_gcm::AesGcm<aes_gcm::aes::Aes192, aes_gcm::aead::consts::U12>;
 
 impl Keyring {
     pub(crate) fn new(keys: &[Key]) -> Self {
-        let schedule = |key: &Key| {
-            let algorithm = if key.0.len() == 16 { &AES_128_GCM } else { &AES_256_GCM };
-            UnboundKey::new(algorithm, &key.0).ok().map(LessSafeKey::new)
-        };
-        Self { keys: keys.iter().filter_map(schedule).collect() }
+        Self { keys: keys.iter().filter_map(Cipher::new).collect() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -101,7 +114,7 @@ impl Keyring {
         sealed.push(1);
         sealed.extend_from_slice(&nonce);
         let mut body = plain.to_vec();
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut body).ok()?;
+        key.seal(nonce, aad, &mut body)?;
         sealed.append(&mut body);
         Some(sealed)
     }
@@ -125,11 +138,9 @@ impl Keyring {
         for key in &self.keys {
             plain.clear();
             plain.extend_from_slice(body);
-            let nonce = Nonce::assume_unique_for_key(*nonce);
-            let Ok(opened) = key.open_in_place(nonce, Aad::from(aad), plain) else { continue };
-            let mut len = opened.len();
+            let Some(mut len) = key.open(*nonce, aad, plain) else { continue };
             if version == 0 {
-                let pad = usize::from(opened.last().copied().unwrap_or(0));
+                let pad = usize::from(plain.get(..len).and_then(<[u8]>::last).copied().unwrap_or(0));
                 if pad == 0 || pad > 16 || pad > len {
                     return Err(WireError::Sealed);
                 }
@@ -142,6 +153,51 @@ impl Keyring {
     }
 }
 
+impl Cipher {
+    fn new(key: &Key) -> Option<Self> {
+        let algorithm = match key.0.len() {
+            16 => &AES_128_GCM,
+            #[cfg(feature = "aes192")]
+            24 => {
+                use aes_gcm::KeyInit;
+                return Aes192Gcm::new_from_slice(&key.0).ok().map(|key| Self::Aes192(Box::new(key)));
+            }
+            _ => &AES_256_GCM,
+        };
+        UnboundKey::new(algorithm, &key.0).ok().map(|key| Self::Ring(LessSafeKey::new(key)))
+    }
+
+    /// Seals in place and appends the tag.
+    fn seal(&self, nonce: [u8; NONCE_LEN], aad: &[u8], body: &mut Vec<u8>) -> Option<()> {
+        match self {
+            Self::Ring(key) => {
+                let nonce = Nonce::assume_unique_for_key(nonce);
+                key.seal_in_place_append_tag(nonce, Aad::from(aad), body).ok()
+            }
+            #[cfg(feature = "aes192")]
+            Self::Aes192(key) => {
+                use aes_gcm::AeadInOut;
+                key.encrypt_in_place(&nonce.into(), aad, body).ok()
+            }
+        }
+    }
+
+    /// Opens in place; says how many bytes of it are the plain text.
+    fn open(&self, nonce: [u8; NONCE_LEN], aad: &[u8], body: &mut Vec<u8>) -> Option<usize> {
+        match self {
+            Self::Ring(key) => {
+                let nonce = Nonce::assume_unique_for_key(nonce);
+                key.open_in_place(nonce, Aad::from(aad), body).ok().map(|plain| plain.len())
+            }
+            #[cfg(feature = "aes192")]
+            Self::Aes192(key) => {
+                use aes_gcm::AeadInOut;
+                key.decrypt_in_place(&nonce.into(), aad, body).ok().map(|()| body.len())
+            }
+        }
+    }
+}
+
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Keyring({} keys)", self.keys.len())
@@ -150,3 +206,52 @@ impl fmt::Debug for Keyring {
 
 /// What sealing adds: version, nonce, tag.
 pub(crate) const OVERHEAD: usize = 29;
+
+#[cfg(all(test, feature = "aes192"))]
+mod tests {
+    use super::*;
+
+    /// Test cases 7 to 10 of the submission of GCM to NIST, as it is cited in SP 800-38D.
+    #[test]
+    fn aes_192_is_the_one_of_nist() {
+        let key = "feffe9928665731c6d6a8f9467308308feffe9928665731c";
+        let iv = "cafebabefacedbaddecaf888";
+        let plain = "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525\
+                     b16aedf5aa0de657ba637b391aafd255";
+        let sealed = "3980ca0b3c00e841eb06fac4872a2757859e1ceaa6efd984628593b40ca1e19c7d773d00c144c525ac619d18c84a3f47\
+                      18e2448b2fe324d9ccda2710acade256";
+        let (zero_key, zero_iv) = ("00".repeat(24), "00".repeat(12));
+        let zeros = "00".repeat(16);
+        let aad = "feedfacedeadbeeffeedfacedeadbeefabaddad2";
+        let cases = [
+            (&*zero_key, &*zero_iv, "", "", "", "cd33b28ac773f74ba00ed1f312572435"),
+            (
+                &zero_key,
+                &zero_iv,
+                "",
+                &zeros,
+                "98e7247c07f0fe411c267e4384b0f600",
+                "2ff58d80033927ab8ef4d4587514f0fb",
+            ),
+            (key, iv, "", plain, sealed, "9924a7c8587336bfb118024db8674a14"),
+            (key, iv, aad, &plain[..120], &sealed[..120], "2519498e80f1478f37ba55bd6d27618c"),
+        ];
+        for (key, iv, aad, plain, sealed, tag) in cases {
+            let ring = Keyring::new(&[Key::new([9; 16]).unwrap(), Key::new(hex(key)).unwrap()]);
+            let only = Keyring::new(&[Key::new(hex(key)).unwrap()]);
+            let iv: [u8; NONCE_LEN] = hex(iv).try_into().unwrap();
+            let expected = [vec![1], iv.to_vec(), hex(sealed), hex(tag)].concat();
+            assert_eq!(only.seal_with(&hex(plain), &hex(aad), iv).unwrap(), expected);
+            assert_eq!(ring.open(&expected, &hex(aad)).unwrap(), hex(plain));
+            assert_eq!(ring.open(&expected, b"other"), Err(WireError::Sealed));
+            let mut broken = expected;
+            *broken.last_mut().unwrap() ^= 1;
+            assert_eq!(ring.open(&broken, &hex(aad)), Err(WireError::Sealed));
+        }
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digit = |c: u8| u8::try_from(char::from(c).to_digit(16).unwrap()).unwrap();
+        text.as_bytes().chunks(2).map(|pair| digit(pair[0]) * 16 + digit(pair[1])).collect()
+    }
+}

@@ -52,7 +52,7 @@ fn help_teaches_and_mistakes_are_named() {
     );
     for (args, complaint) in [
         (["--bind", "nowhere"].as_slice(), "--bind nowhere: not IP:PORT"),
-        (&["--key", "eA=="], "16 or 32 bytes, not 1"),
+        (&["--key", "eA=="], "16, 24 or 32 bytes, not 1"),
         (&["--fast", "--compat"], "exclude each other"),
         (&["--wrong", "x"], "no option --wrong"),
     ] {

@@ -1,8 +1,8 @@
 //! Questions about keys: `serf keys -install`, `-use`, `-remove`, `-list`.
 
 use super::wire::{KEY_REQUEST, KEY_RESPONSE};
-use crate::Key;
 use crate::wire::{Reader, WireError, Writer};
+use crate::{Key, KeyError};
 
 /// Does what a question says to the keys, and writes the answer; nothing if it is not about keys. Says whether the
 /// keys changed.
@@ -38,7 +38,10 @@ fn obey(name: &str, payload: &[u8], keys: &mut Vec<Key>) -> Result<(), &'static 
         return Ok(());
     }
     let key = requested(payload).map_err(|_| "malformed request")?;
-    let key = Key::new(key).map_err(|_| "a key has 16 or 32 bytes")?;
+    let key = Key::new(key).map_err(|error| match error {
+        KeyError::NoAes192 => "AES-192 is not built in",
+        KeyError::Length { .. } | KeyError::Base64 => "a key has 16, 24 or 32 bytes",
+    })?;
     let at = keys.iter().position(|known| *known == key);
     match (name, at) {
         ("install-key", None) if keys.len() >= MAX_KEYS => return Err("too many keys"),
