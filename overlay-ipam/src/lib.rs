@@ -52,6 +52,6 @@ pub use state::explain::{Explanation, State};
 pub use state::{audit::AuditError, ipam::Ipam, snapshot::RestoreError};
 pub use words::command::{Command, SubnetRequest, Want};
 pub use words::config::{Config, Family, Hold, PoolSpec};
-pub use words::granted::{Granted, Lease, Subnet, Usage};
+pub use words::granted::{Census, Granted, Lease, Resting, Subnet, Usage};
 pub use words::key::{NetworkKey, OwnerKey};
 pub use words::{denied::Denied, owner::Owner};

@@ -255,6 +255,16 @@ impl AddrPool {
         plain.chain(virtual_.iter().map(|(span, rest)| (Lane::Virtual, span, rest)))
     }
 
+    /// Those whose rest is not over at that moment.
+    pub(crate) fn pending(&self, moment: &Moment) -> impl Iterator<Item = (Span, Rest)> {
+        self.lanes.iter().flat_map(|lane| lane.pending(moment))
+    }
+
+    /// The first of them in each lane.
+    pub(crate) fn first_pending(&self, moment: &Moment) -> impl Iterator<Item = Rest> {
+        self.lanes.iter().filter_map(|lane| lane.pending(moment).next()).map(|(_, rest)| rest)
+    }
+
     /// When the first of the resting addresses is ready by time.
     pub(crate) fn next_ready(&self) -> Option<u64> {
         self.lanes.iter().filter_map(|lane| lane.iter().next()).map(|(_, rest)| rest.ready_ms).min()

@@ -61,6 +61,12 @@ impl<T: Copy> Queue<T> {
         self.queue.iter().take_while(move |(_, rest)| rest.is_over(&moment)).map(|(what, _)| *what)
     }
 
+    /// Those whose rest is not over.
+    pub(crate) fn pending(&self, moment: &Moment) -> impl Iterator<Item = (T, Rest)> {
+        let over = self.queue.partition_point(|(_, rest)| rest.is_over(moment));
+        self.queue.range(over..).copied()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (T, Rest)> {
         self.queue.iter().copied()
     }

@@ -112,6 +112,11 @@ impl IdSpace {
         }
     }
 
+    /// The numbers that rest, those that are free first first.
+    pub fn resting(&self) -> impl Iterator<Item = (u32, Rest)> {
+        self.resting.iter()
+    }
+
     /// Whether the number was freed and rests.
     pub fn is_resting(&self, id: u32) -> bool {
         self.resting.iter().any(|(resting, _)| resting == id)

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     AddrPool, Denied, Family, Granted, Ipam, Lease, Moment, Owner, Want, bits, pool::addr_pool::Span,
-    state::ipam::Network, state::leases::Place,
+    state::leases::Place, state::network::Network,
 };
 
 /// An address that has been taken out of its pool.

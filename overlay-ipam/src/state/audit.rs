@@ -5,9 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::{
-    Ipam, Moment, NetworkKey, Owner,
-    state::ipam::{NOBODY, Network},
-    state::leases::Entry,
+    Ipam, Moment, NetworkKey, Owner, state::ipam::NOBODY, state::leases::Entry, state::network::Network,
     state::space::Space,
 };
 
@@ -162,8 +160,8 @@ impl Ipam {
 
     fn audit_nodes(&self) -> Result<(), AuditError> {
         let Moment { settled, .. } = self.moment;
-        let acked = self.nodes.values().all(|acked| *acked <= self.mark);
-        let all = self.nodes.values().min().is_none_or(|all| *all <= settled);
+        let acked = self.acks.iter().all(|(_, acked)| acked <= self.mark) && self.acks.is_consistent();
+        let all = self.acks.lowest().is_none_or(|all| all <= settled);
         let mut excluded = std::collections::BTreeMap::new();
         for net in self.exclusions.values().flatten() {
             *excluded.entry(*net).or_insert(0) += 1;

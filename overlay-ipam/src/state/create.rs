@@ -4,11 +4,8 @@ use ipnet::IpNet;
 
 use crate::{
     AddrPool, Denied, Family, Granted, Ipam, Moment, NetworkKey, Owner, OwnerKey, Subnet, SubnetPool,
-    SubnetRequest, bits,
-    pool::addr_pool::Span,
-    state::ipam::{NOBODY, Network},
-    state::leases::Place,
-    state::space::Space,
+    SubnetRequest, bits, pool::addr_pool::Span, state::ipam::NOBODY, state::leases::Place,
+    state::network::Network, state::space::Space,
 };
 
 /// Subnets with gateways and auxiliary addresses set.

@@ -1,20 +1,13 @@
 //! The state machine: what is held, and how commands change it.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use ipnet::IpNet;
 
 use crate::{
-    AddrPool, Command, Config, Denied, Granted, Lane, Lease, Moment, NetworkKey, Owner, OwnerKey, Rest,
-    Subnet, SubnetPool, Usage,
-    pool::addr_pool::Span,
+    Command, Config, Denied, Granted, Lane, Moment, NetworkKey, OwnerKey, Rest, SubnetPool,
     pool::clock::Queue,
-    state::leases::{Entry, Leases},
-    state::space::Space,
+    state::{acks::Acks, leases::Leases, network::Network, space::Space},
 };
 
 /// All networks of a cluster, their subnets and who holds which address.
@@ -53,16 +46,7 @@ pub struct Ipam {
     pub(crate) exclusions: BTreeMap<OwnerKey, Vec<IpNet>>,
     /// How many exclude each prefix.
     pub(crate) excluded: BTreeMap<IpNet, usize>,
-    /// Nodes whose acknowledgement counts, and up to which mark they have given it.
-    pub(crate) nodes: BTreeMap<OwnerKey, u64>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Network {
-    pub(crate) key: NetworkKey,
-    pub(crate) subnets: Vec<Subnet>,
-    /// One for each subnet.
-    pub(crate) spaces: Vec<Space>,
+    pub(crate) acks: Acks,
 }
 
 impl Ipam {
@@ -81,7 +65,7 @@ impl Ipam {
             resting: Queue::default(),
             exclusions: BTreeMap::new(),
             excluded: BTreeMap::new(),
-            nodes: BTreeMap::new(),
+            acks: Acks::default(),
         }
     }
 
@@ -132,16 +116,13 @@ impl Ipam {
                 Ok(Granted::Done)
             }
             Command::SetNodes { nodes } => {
-                let acked = |node: &OwnerKey| self.nodes.get(node).copied().unwrap_or(0);
-                self.nodes = nodes.iter().map(|node| (node.clone(), acked(node))).collect();
+                self.acks.replace(nodes);
                 self.settle();
                 Ok(Granted::Done)
             }
             Command::Ack { node, through } => {
-                if let Some(acked) = self.nodes.get_mut(node) {
-                    *acked = (*acked).max((*through).min(self.mark));
-                    self.settle();
-                }
+                self.acks.raise(node, (*through).min(self.mark));
+                self.settle();
                 Ok(Granted::Done)
             }
             Command::Tick => Ok(Granted::Done),
@@ -177,87 +158,6 @@ impl Ipam {
             | Command::Ack { .. }
             | Command::Tick => Ok(()),
         }
-    }
-
-    /// The networks, by key.
-    pub fn networks(&self) -> impl Iterator<Item = &NetworkKey> {
-        self.names.keys()
-    }
-
-    /// The subnets of a network, in the order of the requests; none if there is no such network.
-    pub fn subnets(&self, network: &NetworkKey) -> &[Subnet] {
-        self.known(network).map_or(&[], |(_, network)| &network.subnets)
-    }
-
-    /// The lease of an owner in a network; the first one if it has both families.
-    pub fn lease(&self, network: &NetworkKey, owner: &Owner) -> Option<Lease> {
-        self.leases(network, owner).into_iter().next()
-    }
-
-    /// The leases of an owner in a network: one for each family; for gateways and auxiliary addresses one for
-    /// each subnet.
-    pub fn leases(&self, network: &NetworkKey, owner: &Owner) -> Vec<Lease> {
-        let known =
-            self.known(network).and_then(|(id, network)| Some((id, network, self.leases.pack(owner)?)));
-        let Some((id, network, packed)) = known else { return Vec::new() };
-        let leases = self.leases.of_grant(id, packed);
-        let mut leases: Vec<Lease> = leases.map(|(_, entry)| network.lease(entry, owner.clone())).collect();
-        network.sort(owner, &mut leases);
-        leases
-    }
-
-    /// All leases of a network, by owner.
-    pub fn all_leases(&self, network: &NetworkKey) -> impl Iterator<Item = Lease> + use<> {
-        let mut leases = Vec::new();
-        if let Some((_, network)) = self.known(network) {
-            let numbers = network.spaces.iter().flat_map(Space::leases);
-            let entries = numbers.filter_map(|number| self.leases.get(number));
-            leases.extend(entries.map(|entry| network.lease(entry, self.leases.owner(entry))));
-            leases.sort_by_cached_key(|lease| {
-                (lease.owner.clone(), network.rank(&lease.owner, lease.addr), lease.addr)
-            });
-        }
-        leases.into_iter()
-    }
-
-    /// Who holds an address of a network.
-    pub fn holder(&self, network: &NetworkKey, addr: IpAddr) -> Option<Owner> {
-        let (_, network) = self.known(network)?;
-        let number = network.spaces.iter().find_map(|space| space.lease_at(space.offset(addr)?))?;
-        self.leases.get(number).map(|entry| self.leases.owner(entry))
-    }
-
-    /// Who has leases anywhere, in order, without gateways and auxiliary addresses: what to compare with what
-    /// exists.
-    pub fn owners(&self) -> impl Iterator<Item = Owner> + use<> {
-        self.leases.owners().collect::<BTreeSet<_>>().into_iter()
-    }
-
-    /// How many addresses and blocks are leased, gateways and auxiliary addresses included.
-    pub fn count(&self) -> usize {
-        self.leases.len()
-    }
-
-    /// How full each subnet of a network is, as of the last command.
-    pub fn usage(&self, network: &NetworkKey) -> Vec<Usage> {
-        let spaces = self.known(network).map_or(&[][..], |(_, network)| &network.spaces);
-        spaces.iter().map(|space| space.usage(&self.moment)).collect()
-    }
-
-    /// Pools and quarantine as they are now.
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// The mark of the last command that freed something. Who has forgotten everything about earlier holders as of
-    /// now acknowledges this one.
-    pub fn mark(&self) -> u64 {
-        self.mark
-    }
-
-    /// Up to which mark all nodes have acknowledged at once.
-    pub fn settled(&self) -> u64 {
-        self.moment.settled
     }
 
     pub(crate) fn known(&self, network: &NetworkKey) -> Option<(u32, &Network)> {
@@ -338,76 +238,7 @@ impl Ipam {
     }
 
     fn settle(&mut self) {
-        let all = self.nodes.values().min().copied();
-        self.moment.settled = self.moment.settled.max(all.unwrap_or(0));
-    }
-
-    fn delete(&mut self, key: &NetworkKey) -> Result<Granted, Denied> {
-        let (id, network) = self.find(key)?;
-        let numbers: Vec<u32> = network.spaces.iter().flat_map(Space::leases).collect();
-        let nets: Vec<IpNet> = network.subnets.iter().map(|subnet| subnet.net).collect();
-        for number in numbers {
-            self.leases.remove(number);
-        }
-        self.names.remove(key);
-        if let Some(place) = usize::try_from(id).ok().and_then(|id| self.networks.get_mut(id)) {
-            *place = None;
-        }
-        self.vacant.push(id);
-        let rest = self.rest(self.config.hold.subnet_ms);
-        for net in nets {
-            match rest {
-                Some(rest) => {
-                    self.pool.pass_to(net, NOBODY);
-                    self.resting.push(net, rest);
-                }
-                None => drop(self.pool.release(net)),
-            }
-        }
-        self.next_mark();
-        Ok(Granted::Done)
-    }
-
-    fn release(&mut self, network: &NetworkKey, owner: &Owner, generation: u64) {
-        let Some((id, _)) = self.known(network).filter(|_| !owner.is_fixed()) else { return };
-        let Some(packed) = self.leases.pack(owner) else { return };
-        let mut released = false;
-        loop {
-            let next = self.leases.of_grant(id, packed).next().map(|(number, entry)| (number, *entry));
-            let Some((number, entry)) = next.filter(|(_, entry)| entry.generation == generation) else {
-                break;
-            };
-            self.free(number, &entry);
-            released = true;
-        }
-        if released {
-            self.next_mark();
-        }
-    }
-
-    fn release_owner(&mut self, owner: &Owner) {
-        let Some(packed) = self.leases.pack(owner).filter(|_| !owner.is_fixed()) else { return };
-        let mut released = false;
-        loop {
-            let next = self.leases.of_owner(packed).next().map(|(number, entry)| (number, *entry));
-            let Some((number, entry)) = next else { break };
-            self.free(number, &entry);
-            released = true;
-        }
-        if released {
-            self.next_mark();
-        }
-    }
-
-    /// Ends a lease; its addresses rest.
-    fn free(&mut self, number: u32, entry: &Entry) {
-        let lane = entry.lane();
-        let rest = self.rest_in(lane);
-        if let Some(space) = self.space_mut(entry.network, entry.subnet) {
-            space.unassign(entry.span(), entry.is_fixed());
-            space.pool.free(entry.span(), lane, rest);
-        }
-        self.leases.remove(number);
+        self.moment.settled = self.moment.settled.max(self.acks.lowest().unwrap_or(0));
     }
 }
 
@@ -419,55 +250,6 @@ impl PartialEq for Ipam {
 }
 
 impl Eq for Ipam {}
-
-impl Network {
-    pub(crate) fn lease(&self, entry: &Entry, owner: Owner) -> Lease {
-        let space = self.spaces.get(usize::from(entry.subnet));
-        let net = space.map(Space::net).unwrap_or_default();
-        let addr = space.map_or_else(|| net.addr(), |space| space.pool.addr(entry.offset()));
-        let block = matches!(owner, Owner::Delegation(_)).then(|| {
-            let len = net.max_prefix_len().saturating_sub(entry.log2);
-            IpNet::new(addr, len).unwrap_or_else(|_| addr.into())
-        });
-        Lease {
-            network: self.key.clone(),
-            owner,
-            addr,
-            prefix_len: net.prefix_len(),
-            generation: entry.generation,
-            block,
-        }
-    }
-
-    /// Leases of one owner: by subnet, or the family of the first subnet first.
-    pub(crate) fn sort(&self, owner: &Owner, leases: &mut [Lease]) {
-        if leases.len() > 1 {
-            leases.sort_by_key(|lease| (self.rank(owner, lease.addr), lease.addr));
-        }
-    }
-
-    fn rank(&self, owner: &Owner, addr: IpAddr) -> usize {
-        let first = self.subnets.first().map(|subnet| subnet.net.addr().is_ipv4());
-        match owner.is_fixed() {
-            true => self.subnets.iter().position(|subnet| subnet.net.contains(&addr)).unwrap_or(0),
-            false => usize::from(first != Some(addr.is_ipv4())),
-        }
-    }
-
-    pub(crate) fn pool_at(&self, subnet: usize, moment: &Moment) -> Option<Cow<'_, AddrPool>> {
-        let mut pool = Cow::Borrowed(&self.spaces.get(subnet)?.pool);
-        if pool.is_due(moment) {
-            pool.to_mut().thaw(moment);
-        }
-        Some(pool)
-    }
-}
-
-impl Entry {
-    pub(crate) fn span(&self) -> Span {
-        Span::new(self.offset(), self.log2)
-    }
-}
 
 /// Whose a resting subnet is.
 pub(crate) const NOBODY: u32 = u32::MAX;

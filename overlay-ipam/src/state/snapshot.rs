@@ -7,8 +7,9 @@ use crate::{
     AddrPool, Config, Hold, Ipam, Lane, NetworkKey, Owner, OwnerKey, PoolSpec, Rest, Subnet,
     pool::addr_pool::Span,
     state::codec::{Reader, Writer, from_text, to_text},
-    state::ipam::{NOBODY, Network},
+    state::ipam::NOBODY,
     state::leases::Place,
+    state::network::Network,
     state::space::Space,
     words::key::Name,
 };
@@ -61,10 +62,10 @@ impl Ipam {
         }
         to.number(self.generation);
         to.number(self.mark);
-        to.count(self.nodes.len());
-        for (node, acked) in &self.nodes {
+        to.count(self.acks.len());
+        for (node, acked) in self.acks.iter() {
             to.text(&node.to_string());
-            to.number(*acked);
+            to.number(acked);
         }
         to.count(self.exclusions.len());
         for (by, nets) in &self.exclusions {
@@ -108,7 +109,7 @@ impl Ipam {
         (ipam.moment.now_ms, ipam.moment.settled) = (from.number()?, from.number()?);
         (ipam.generation, ipam.mark) = (from.number()?, from.number()?);
         for _ in 0..from.count()? {
-            ipam.nodes.insert(OwnerKey::new(from.text()?), from.number()?);
+            ipam.acks.insert(OwnerKey::new(from.text()?), from.number()?);
         }
         ipam.read_exclusions(&mut from)?;
         for _ in 0..from.count()? {
@@ -124,8 +125,8 @@ impl Ipam {
         for _ in 0..from.count()? {
             ipam.read_network(&mut from)?;
         }
-        let acked = ipam.nodes.values().chain([&ipam.moment.settled]).all(|acked| *acked <= ipam.mark);
-        let all = ipam.nodes.values().min().is_none_or(|all| *all <= ipam.moment.settled);
+        let acked = ipam.acks.iter().all(|(_, acked)| acked <= ipam.mark) && ipam.moment.settled <= ipam.mark;
+        let all = ipam.acks.lowest().is_none_or(|all| all <= ipam.moment.settled);
         if !(acked && all && ipam.resting.is_sorted()) {
             return Err(RestoreError::Order);
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{NetworkKey, Owner};
+use crate::{NetworkKey, Owner, Rest};
 
 /// The answer to a command that was done.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -67,4 +67,39 @@ pub struct Usage {
     pub free: u128,
     /// Those of the free ones that can be handed out dynamically (they lie in the range).
     pub available: u128,
+}
+
+/// How full a subnet is, and with what. The counts of holders and [`Usage::held`], [`Usage::free`] and `edges` add up to
+/// the capacity.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Census {
+    /// The sums.
+    pub usage: Usage,
+    /// Network, broadcast and anycast address.
+    pub edges: u128,
+    /// Held by [`Owner::Gateway`].
+    pub gateways: u128,
+    /// Held by [`Owner::Aux`].
+    pub aux: u128,
+    /// Held by [`Owner::Vip`].
+    pub vips: u128,
+    /// Held by [`Owner::Lb`].
+    pub nodes: u128,
+    /// Held by [`Owner::Task`].
+    pub tasks: u128,
+    /// Held by [`Owner::Static`].
+    pub statics: u128,
+    /// In blocks of [`Owner::Delegation`].
+    pub delegated: u128,
+}
+
+/// Addresses that were freed and rest: one, or those of a block.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Resting {
+    /// The first one.
+    pub first: IpAddr,
+    /// The last one; the same as the first but for blocks.
+    pub last: IpAddr,
+    /// Until when.
+    pub rest: Rest,
 }
