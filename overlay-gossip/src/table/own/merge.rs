@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::store::{Row, RowKey};
+use super::store::Row;
 use super::wire::{Group, WireRow};
-use super::{ATTACHMENT, EPOCH_SHIFT, MAX_EPOCH, MAX_VERSION, PRESENCE, Phase, Tables};
+use super::{ATTACHMENT, EPOCH_SHIFT, MAX_EPOCH, MAX_VERSION, PRESENCE, Phase, RowKey, Tables};
 use crate::config::Rule;
 use crate::membership::Members;
 use crate::{MemberState, NetworkId, NodeName};

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::store::RowKey;
 use super::wire::RowPacker;
-use super::{Send, Tables};
+use super::{RowKey, Send, Tables};
 use crate::membership::{Known, Members};
 use crate::{NetworkId, NodeName};
 

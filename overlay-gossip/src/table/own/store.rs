@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::Phase;
 use super::wire::RowRef;
+use super::{Phase, RowKey};
 use crate::{NetworkId, NodeName};
 
 /// One stored row.
@@ -18,13 +18,6 @@ pub(crate) struct Row {
     pub(crate) phase: Phase,
     pub(crate) value: Bytes,
     pub(crate) changed_at: Instant,
-}
-
-/// Names a row of an owner in a network.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct RowKey {
-    pub(crate) table: Arc<str>,
-    pub(crate) key: Arc<str>,
 }
 
 /// All rows of one owner in one network.
@@ -46,12 +39,6 @@ pub(crate) struct Store {
 struct Owners {
     rows: BTreeMap<NodeName, OwnerRows>,
     hash: u64,
-}
-
-impl RowKey {
-    pub(crate) fn new(table: &str, key: &str) -> Self {
-        Self { table: Arc::from(table), key: Arc::from(key) }
-    }
 }
 
 impl Store {
