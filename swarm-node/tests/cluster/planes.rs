@@ -124,13 +124,13 @@ pub fn rotation() {
 }
 
 /// Frames that pass between the machines.
-struct Capture {
+pub struct Capture {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Vec<Vec<u8>>>,
 }
 
 impl Capture {
-    fn start(world: &World) -> Self {
+    pub fn start(world: &World) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let all =
             || socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_NONBLOCK, SockProtocol::EthAll);
@@ -149,7 +149,7 @@ impl Capture {
         Self { stop, thread }
     }
 
-    fn stop(self) -> Vec<Vec<u8>> {
+    pub fn stop(self) -> Vec<Vec<u8>> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }

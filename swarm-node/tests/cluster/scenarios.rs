@@ -10,7 +10,7 @@ use swarm_state::{
     spec::{NodeRole, NodeSpec},
 };
 
-use crate::planes;
+use crate::{dual, planes};
 use crate::world::{CLIENT, Datagrams, World, fetch, get, get_within, until};
 
 pub const ALL: &[(&str, fn())] = &[
@@ -32,6 +32,11 @@ pub const ALL: &[(&str, fn())] = &[
     ("a_network_in_dockers_layout_carries_the_same", planes::bridge_layout),
     ("a_listener_between_the_nodes_reads_nothing_of_an_encrypted_network", planes::sealed),
     ("keys_of_an_encrypted_network_rotate_without_loss", planes::rotation),
+    ("ipv6_without_a_subnet_is_served_on_every_plane_and_nothing_is_flooded", dual::planes),
+    ("names_have_the_addresses_of_their_networks_families", dual::names),
+    ("published_ports_are_served_over_ipv6_with_the_clients_address", dual::mesh),
+    ("leaving_takes_away_what_ipv6_needed", dual::leave),
+    ("a_host_without_ipv6_misses_nothing_else", dual::without),
     ("a_program_that_ended_without_a_daemon_has_ended", ended_meanwhile),
 ];
 
@@ -45,7 +50,7 @@ pub fn three_nodes() -> World {
     world
 }
 
-fn hello(replicas: u32) -> serde_json::Value {
+pub fn hello(replicas: u32) -> serde_json::Value {
     json!({
         "Name": "helloworld",
         "TaskTemplate": {"ContainerSpec": {"Image": "huyinghuan/helloworld:latest"}},

@@ -19,15 +19,23 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 pub const CLIENT: &str = "192.168.99.10";
+pub const CLIENT6: &str = "fd99::10";
 
 /// One machine and its daemon.
 pub struct Machine {
     pub node: Node,
     pub netns: Arc<NetNs>,
     pub addr: IpAddr,
+    pub addr6: IpAddr,
     pub runtime: Option<Runtime>,
     pub dir: TempDir,
     name: String,
+}
+
+impl Machine {
+    pub fn hostname(&self) -> &str {
+        &self.name
+    }
 }
 
 /// The segment, the machines and a client.
@@ -43,20 +51,28 @@ fn name(text: &str) -> LinkName {
 
 impl World {
     pub fn new(machines: usize) -> Self {
+        Self::with(machines, |_| {})
+    }
+
+    /// As [`new`](Self::new), but each machine is prepared before it is plugged in.
+    pub fn with(machines: usize, prepare: impl Fn(&NetNs)) -> Self {
         let segment = Arc::new(NetNs::create().unwrap());
         let client = Arc::new(NetNs::create().unwrap());
         let mut world = Self { machines: Vec::new(), client, segment };
         let all: Vec<Arc<NetNs>> = (0..machines).map(|_| Arc::new(NetNs::create().unwrap())).collect();
+        all.iter().for_each(|netns| prepare(netns));
         let mut desired = Desired::default();
         desired.links.insert(name("br"), Link::bridge());
-        let mut plug = |port: String, netns: &Arc<NetNs>, addr: &str| {
-            let net: ipnet::IpNet = format!("{addr}/24").parse().unwrap();
+        let mut plug = |port: String, netns: &Arc<NetNs>, (addr, addr6): (&str, &str)| {
+            let nets = [format!("{addr}/24"), format!("{addr6}/64")];
+            let [net, net6] = nets.map(|net| net.parse::<ipnet::IpNet>().unwrap());
             let peer = Peer::new(Arc::clone(netns), name("eth1")).with_address(net);
+            let peer = if has_ipv6(netns) { peer.with_address(net6) } else { peer };
             desired.links.insert(name(&port), Link::veth(peer).with_master(name("br")));
         };
-        plug("vc".into(), &world.client, CLIENT);
+        plug("vc".into(), &world.client, (CLIENT, CLIENT6));
         for (i, netns) in all.iter().enumerate() {
-            plug(format!("v{i}"), netns, &format!("192.168.99.{}", 100 + i));
+            plug(format!("v{i}"), netns, (&format!("192.168.99.{}", 100 + i), &address6(i)));
         }
         let netlink = Netlink::open_in(&world.segment).unwrap();
         let report = netlink.converge(&Scope::links(["br", "v"]), &desired).unwrap();
@@ -66,7 +82,9 @@ impl World {
             let addr = format!("192.168.99.{}", 100 + i).parse().unwrap();
             let hostname = if i == 0 { "master".to_owned() } else { format!("node{i:02}") };
             let (runtime, node) = boot(&netns, dir.path(), &hostname);
-            world.machines.push(Machine { node, netns, addr, runtime: Some(runtime), dir, name: hostname });
+            let addr6 = address6(i).parse().unwrap();
+            let runtime = Some(runtime);
+            world.machines.push(Machine { node, netns, addr, addr6, runtime, dir, name: hostname });
         }
         world
     }
@@ -120,6 +138,13 @@ impl World {
         let list = || std::process::Command::new("nft").args(["list", "ruleset"]).output();
         let listed = self.machines[machine].netns.run(list).unwrap();
         listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    }
+
+    /// What `ip -6` says in a machine; empty where there is no `ip`.
+    pub fn ip6(&self, machine: usize, what: &str) -> String {
+        let ask = || std::process::Command::new("ip").arg("-6").args(what.split(' ')).output();
+        let said = self.machines[machine].netns.run(ask).unwrap();
+        said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
     }
 
     /// The client sends packets for a network to a machine.
@@ -288,6 +313,16 @@ impl Drop for World {
     }
 }
 
+/// The second address of a machine: fd99::100, fd99::101, …
+fn address6(machine: usize) -> String {
+    format!("fd99::{:x}", 0x100 + machine)
+}
+
+fn has_ipv6(netns: &NetNs) -> bool {
+    let disabled = || std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/disable_ipv6");
+    netns.run(disabled).unwrap().is_ok_and(|value| value.trim() == "0")
+}
+
 fn boot(netns: &Arc<NetNs>, dir: &std::path::Path, hostname: &str) -> (Runtime, Node) {
     let home = Arc::clone(netns);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -330,7 +365,8 @@ pub struct Datagrams(std::net::UdpSocket);
 impl Datagrams {
     pub fn new(from: &NetNs, to: SocketAddr) -> Self {
         let socket = from.run(|| {
-            let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+            let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let socket = std::net::UdpSocket::bind(any).unwrap();
             socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
             socket.connect(to).unwrap();
             socket
