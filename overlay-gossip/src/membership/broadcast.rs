@@ -19,6 +19,8 @@ pub(crate) struct Broadcasts {
     items: Vec<Option<Item>>,
     free: Vec<u32>,
     newest: u64,
+    /// Of all messages together.
+    bytes: usize,
 }
 
 /// What is said about a member.
@@ -91,6 +93,11 @@ impl Broadcasts {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.order.is_empty()
+    }
+
+    /// How many bytes it takes to send each message once.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether different things are said about the state of one member.
@@ -207,6 +214,7 @@ impl Broadcasts {
         self.newest += 1;
         let mut bytes = Vec::with_capacity(160);
         news.emit(&subject.0, &mut bytes);
+        self.bytes += bytes.len();
         let rank = (0, Reverse(bytes.len()), Reverse(self.newest));
         let item = Item { name: subject.0.clone(), news, rank };
         let id = match self.free.pop() {
@@ -243,6 +251,8 @@ impl Broadcasts {
 
     fn remove_item(&mut self, id: u32) -> Option<Item> {
         let item = self.items.get_mut(place(id))?.take()?;
+        let (_, Reverse(len), _) = item.rank;
+        self.bytes -= len;
         self.free.push(id);
         if self.free.len() == self.items.len() {
             (self.items, self.free) = (Vec::new(), Vec::new());
@@ -296,6 +306,7 @@ mod tests {
         }
         assert_eq!(sent, 6);
         assert!(queue.is_empty() && queue.index.is_empty() && queue.items.is_empty());
+        assert_eq!(queue.bytes(), 0);
     }
 
     #[test]

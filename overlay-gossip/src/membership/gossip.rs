@@ -1,6 +1,6 @@
 //! Rounds of gossip: what is new goes to a few members at a time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Membership;
 use crate::wire::packet;
@@ -31,6 +31,12 @@ impl Membership {
     pub(super) fn hurry(&mut self, now: Instant) {
         let soonest = self.last_gossip + self.config.gossip_interval / 4;
         self.next_gossip = self.next_gossip.min(soonest.max(now));
+    }
+
+    /// How long it takes to send each waiting message once.
+    pub(super) fn backlog(&self) -> Duration {
+        let round = self.config.packet_size.saturating_mul(self.config.gossip_nodes).max(1);
+        self.config.gossip_interval * u32::try_from(self.broadcasts.bytes() / round).unwrap_or(u32::MAX)
     }
 
     /// How often each message is sent.

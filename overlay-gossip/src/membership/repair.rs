@@ -47,10 +47,14 @@ impl Membership {
             return;
         }
         self.repairs.differed = self.repairs.differed.saturating_add(1);
+        // What is on its way needs no repair, unless so much is that it takes longer.
         let quiet = self.broadcasts.all_sent(self.retransmit_limit() / 2);
-        if self.repairs.differed >= 2 && quiet && now >= self.repairs.next && self.config.repair {
+        let slow = self.backlog() > self.config.probe_interval / 2;
+        let (enough, pause) = if slow { (1, 2) } else { (2, 1) };
+        let due = self.repairs.differed >= enough && now >= self.repairs.next;
+        if due && (quiet || slow) && self.config.repair {
             self.repairs.differed = 0;
-            self.repairs.next = now + self.config.probe_interval;
+            self.repairs.next = now + self.config.probe_interval / pause;
             self.repairs.tried += 1;
             if self.repairs.tried > MOST_TRIES {
                 self.repairs.tried = 0;
@@ -136,6 +140,16 @@ impl Membership {
         }
         for packet in packets.iter().filter(|p| !p.is_empty()) {
             self.transmit(to, &packet::compound(packet), false);
+        }
+    }
+
+    /// Somebody's parts whom we do not know: ours, which are no longer, so that it tells us what we lack.
+    pub(super) fn on_parts_of_stranger(&mut self, now: Instant, from: SocketAddr, theirs: &[u8], seq: u32) {
+        let count = theirs.len() / 4;
+        if self.config.repair && count.is_power_of_two() && count <= MOST_PARTS && self.may_answer(now) {
+            let parts = self.parts(count);
+            let ack = Message::Ack(Ack { parts: Some(&parts), ..Ack::new(seq) });
+            self.transmit(from, &ack.to_vec(), false);
         }
     }
 

@@ -26,7 +26,7 @@ impl Membership {
                     self.on_parts(now, &name, parts, Some(ping.seq));
                 }
                 Some(name) => self.tell_about_itself(now, &name, from),
-                None => {}
+                None => self.on_parts_of_stranger(now, from, parts, ping.seq),
             }
             return;
         }
