@@ -12,7 +12,7 @@ use crate::object::{
     AttachedContainer, Config, GossipKey, Network, NetworkSeal, PlaneChoice, Secret, Service, Task, VirtualIp,
 };
 use crate::spec::{Availability, EndpointMode, Labels, NodeRole, NodeState, PortConfig};
-use crate::{NetworkId, NodeId, ServiceId, State};
+use crate::{LeftNetwork, NetworkId, NodeId, RestingAddress, ServiceId, State, resting};
 
 /// Everything that one worker needs. It replaces what the worker knew before; equal ones need not be sent again.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -50,6 +50,29 @@ pub struct Assignment {
     pub data_path_port: u16,
     /// Time between two heartbeats, in nanoseconds.
     pub heartbeat_period: i64,
+    /// Addresses that were freed in networks that this node has, or had, and that it has not acknowledged yet; the
+    /// oldest ones, at most 1,024.
+    #[serde(default)]
+    pub resting: Vec<RestingAddress>,
+    /// Networks that this node has no more: nothing of them may be left on it.
+    #[serde(default)]
+    pub leaving: Vec<LeftNetwork>,
+    /// What to acknowledge as soon as none of `resting` and `leaving` is in the node's tables; 0: nothing.
+    #[serde(default)]
+    pub mark: u64,
+}
+
+impl Assignment {
+    /// Whether the other one differs in nothing but what rests: that one is not urgent and may wait for a second.
+    pub fn is_same_work(&self, other: &Self) -> bool {
+        let without = |assignment: &Self| Self {
+            resting: Vec::new(),
+            leaving: Vec::new(),
+            mark: 0,
+            ..assignment.clone()
+        };
+        without(self) == without(other)
+    }
 }
 
 /// A task with what its service adds.
@@ -137,6 +160,7 @@ pub fn assignment(state: &State, node: NodeId) -> Option<Assignment> {
     let containers: Vec<AttachedContainer> = state.containers().values().filter(here).cloned().collect();
     networks.extend(containers.iter().map(|container| container.attachment.network_id));
     let manager = |node: &crate::object::Node| Some((node.id, node.manager.as_ref()?.addr.clone()));
+    let rests = resting::of_node(state, node);
     Some(Assignment {
         node,
         desired_role: target.spec.role,
@@ -154,6 +178,9 @@ pub fn assignment(state: &State, node: NodeId) -> Option<Assignment> {
         gossip_keys: cluster.gossip_keys.clone(),
         data_path_port: cluster.data_path_port,
         heartbeat_period: cluster.spec.dispatcher.heartbeat_period.0,
+        resting: rests.addresses,
+        leaving: rests.networks,
+        mark: rests.mark,
     })
 }
 

@@ -1,14 +1,49 @@
-//! Proof that the addresses of all objects are those that the allocator has given.
+//! Proof that addresses, VNIs and ports of all objects are those that were given, each to one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use overlay_ipam::{NetworkKey, Owner};
+use overlay_ipam::{NetworkKey, Owner, OwnerKey};
 
-use crate::apply::{node_owner, task_owner, vip_owner};
-use crate::{NetworkId, State};
+use crate::apply::{DYNAMIC_PORTS, node_owner, task_owner, vip_owner};
+use crate::object::Node;
+use crate::spec::PublishMode;
+use crate::{NetworkId, NodeId, State};
 
 impl State {
+    /// What is wrong with the state, in words; nothing ever should be.
+    ///
+    /// Addresses ([`audit_addresses`](Self::audit_addresses)); VNIs: each network has its own, they are claimed, those
+    /// that rest are nobody's; published ports: no two services have the same; what keeps prefixes out of new subnets
+    /// is a node that exists.
+    pub fn audit(&self) -> Vec<String> {
+        let mut findings = self.audit_addresses();
+        self.audit_vnis(&mut findings);
+        self.audit_ports(&mut findings);
+        self.audit_nodes(&mut findings);
+        findings
+    }
+
+    /// Which hosts are on a network with addresses of one of the swarm's own, in words. Such a network cannot be
+    /// created, but the host may have come later; its tasks cannot reach those hosts, or those hosts its tasks.
+    pub fn overlaps(&self) -> Vec<String> {
+        let mut overlaps = Vec::new();
+        for (by, routes) in self.ipam.exclusions() {
+            let id = by.to_string();
+            let node = id.parse().ok().and_then(|id: NodeId| self.nodes.get(&id));
+            let node = node.map_or(id.as_str(), Node::display_name);
+            for route in routes {
+                for (subnet, network) in self.ipam.overlapping(*route) {
+                    let Some(network) = network else { continue };
+                    let name = self.name_of(network);
+                    overlaps
+                        .push(format!("node {node} uses {route}, which overlaps {subnet} of network {name}"));
+                }
+            }
+        }
+        overlaps
+    }
+
     /// What is wrong with the addresses, in words; nothing ever should be.
     ///
     /// The allocator's own books are proved ([`overlay_ipam::Ipam::audit`]), then compared with the objects in both
@@ -48,6 +83,70 @@ impl State {
             }
         }
         findings
+    }
+
+    fn audit_vnis(&self, findings: &mut Vec<String>) {
+        let mut holders = BTreeMap::new();
+        for network in self.networks.values() {
+            let name = network.spec.name.as_str();
+            if network.vnis.first() != Some(&network.vni) || network.vnis.len() != network.subnets.len() {
+                findings.push(format!("network {name}: its VNIs are not one for each subnet"));
+            }
+            for vni in network.vnis.iter().map(|vni| vni.get()) {
+                if let Some(other) = holders.insert(vni, name) {
+                    findings.push(format!("networks {other} and {name} have the same VNI {vni}"));
+                }
+                if !self.vnis.contains(vni) || self.vnis.is_resting(vni) {
+                    findings.push(format!("network {name} has VNI {vni}, but it is not taken"));
+                }
+            }
+        }
+        let taken = usize::try_from(self.vnis.count()).unwrap_or(usize::MAX);
+        if taken != holders.len() + self.vnis.resting().count() {
+            findings.push(format!("{taken} VNIs are taken, but not all of them are a network's or rest"));
+        }
+    }
+
+    fn audit_ports(&self, findings: &mut Vec<String>) {
+        let mut holders = BTreeMap::new();
+        for service in self.services.values() {
+            let ports = service.endpoint.ports.iter();
+            for port in ports.filter(|port| port.mode() == PublishMode::Ingress) {
+                let (protocol, number) = (port.protocol(), port.published_port);
+                if let Some(other) = holders.insert((protocol, number), service.spec.name.as_str()) {
+                    let name = &service.spec.name;
+                    findings.push(format!("services {other} and {name} publish the same port {number}"));
+                }
+            }
+        }
+        for (protocol, space) in &self.ports {
+            let here = holders.keys().filter(|(of, _)| of == protocol).map(|(_, port)| u32::from(*port));
+            let picked: Vec<u32> = here.filter(|port| DYNAMIC_PORTS.contains(port)).collect();
+            let taken = usize::try_from(space.count()).unwrap_or(usize::MAX);
+            if picked.len() != taken || !picked.iter().all(|port| space.contains(*port)) {
+                findings
+                    .push(format!("{taken} ports of {protocol:?} are taken, {} are published", picked.len()));
+            }
+        }
+    }
+
+    fn audit_nodes(&self, findings: &mut Vec<String>) {
+        let known =
+            |key: &OwnerKey| key.to_string().parse().is_ok_and(|id: NodeId| self.nodes.contains_key(&id));
+        for (by, _) in self.ipam.exclusions().filter(|(by, _)| !known(by)) {
+            findings.push(format!("{by} keeps prefixes out of new subnets, but is no node"));
+        }
+        for (node, _) in self.ipam.nodes().filter(|(node, _)| !known(node)) {
+            findings.push(format!("addresses wait for node {node}, which does not exist"));
+        }
+        for node in self.leaving.keys().filter(|node| !self.nodes.contains_key(node)) {
+            findings.push(format!("node {node} leaves networks, but does not exist"));
+        }
+    }
+
+    fn name_of<'a>(&'a self, network: &'a NetworkKey) -> &'a str {
+        let known = network.as_str().parse().ok().and_then(|id: NetworkId| self.networks.get(&id));
+        known.map_or(network.as_str(), |known| known.spec.name.as_str())
     }
 
     /// All addresses that objects have.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::object::{
@@ -96,6 +97,19 @@ pub enum Action {
         id: NodeId,
         version: u64,
         spec: NodeSpec,
+    },
+    /// What a node's host reaches without the swarm: the prefixes on its links, and its resolvers. They replace what it
+    /// reported before, and new subnets keep clear of them; at most 1,024. What no network could use anyway (default
+    /// routes, loopback, link-local, multicast) and the swarm's own subnets are left out.
+    ReportRoutes {
+        node: NodeId,
+        nets: Vec<IpNet>,
+    },
+    /// Nodes have forgotten all earlier holders of addresses up to a mark, see
+    /// [`Assignment::mark`](crate::Assignment::mark). [`State::useful_acks`](crate::State::useful_acks) says which are
+    /// worth an entry of the log.
+    AckAddresses {
+        acks: Vec<(NodeId, u64)>,
     },
     /// Forgets a node.
     RemoveNode {

@@ -32,9 +32,11 @@ pub mod object;
 mod query;
 pub mod reconcile;
 mod reply;
+mod resting;
 pub mod spec;
 mod state;
 mod time;
+mod usage;
 
 pub use assignment::{AssignedNetwork, AssignedService, AssignedTask, Assignment, Peer, assignment};
 pub use command::{
@@ -43,5 +45,7 @@ pub use command::{
 pub use id::{ClusterId, ConfigId, Id, IdError, NetworkId, NodeId, SecretId, ServiceId, TaskId};
 pub use query::{NetworkUser, ServiceCounts};
 pub use reply::{Change, ChangeEvent, ObjectKind, Rejection, RejectionKind, Reply, Value};
+pub use resting::{LeftNetwork, RestingAddress};
 pub use state::State;
 pub use time::{Timestamp, TimestampError};
+pub use usage::SubnetUsage;

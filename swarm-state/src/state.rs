@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use overlay_ipam::{IdSpace, Ipam};
 use serde::{Deserialize, Serialize};
 
+use crate::apply::Left;
 use crate::object::{AttachedContainer, Cluster, Config, Network, Node, Rotation, Secret, Service, Task};
 use crate::spec::Protocol;
 use crate::{ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId, Timestamp};
@@ -44,7 +45,10 @@ pub struct State {
     pub(crate) removed_nodes: BTreeSet<NodeId>,
     /// Who has which address.
     pub(crate) ipam: Ipam,
-    /// VNIs in use.
+    /// Networks that nodes had, until they have said that nothing of them is left.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) leaving: BTreeMap<NodeId, BTreeMap<NetworkId, Left>>,
+    /// VNIs in use, and those that rest.
     pub(crate) vnis: IdSpace,
     /// Published ports in use, of those that the cluster picks.
     pub(crate) ports: BTreeMap<Protocol, IdSpace>,
@@ -68,6 +72,7 @@ impl State {
             configs: BTreeMap::new(),
             removed_nodes: BTreeSet::new(),
             ipam: Ipam::new(overlay_ipam::Config::default()),
+            leaving: BTreeMap::new(),
             vnis: IdSpace::new(FIRST_VNI..=overlay_core::Vni::MAX.get()),
             ports: BTreeMap::new(),
         }

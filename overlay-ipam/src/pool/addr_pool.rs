@@ -255,9 +255,9 @@ impl AddrPool {
         plain.chain(virtual_.iter().map(|(span, rest)| (Lane::Virtual, span, rest)))
     }
 
-    /// Those whose rest is not over at that moment.
-    pub(crate) fn pending(&self, moment: &Moment) -> impl Iterator<Item = (Span, Rest)> {
-        self.lanes.iter().flat_map(|lane| lane.pending(moment))
+    /// Those whose rest is not over at that moment; at most `most` of each lane, the oldest ones.
+    pub(crate) fn pending(&self, moment: &Moment, most: usize) -> impl Iterator<Item = (Span, Rest)> {
+        self.lanes.iter().flat_map(move |lane| lane.pending(moment).take(most))
     }
 
     /// The first of them in each lane.

@@ -112,7 +112,7 @@ impl Ipam {
     }
 
     /// What rests in a network and has a mark above `after`, by mark: what a node has to forget that has acknowledged
-    /// up to there.
+    /// up to there. The oldest ones: at most `most` of each subnet and kind of rest.
     ///
     /// ```
     /// use overlay_ipam::{Command, Config, Ipam, Owner, Want};
@@ -123,19 +123,19 @@ impl Ipam {
     /// let want = Want { network: "web".into(), owner: owner.clone(), prefer: None };
     /// ipam.apply(0, &Command::Acquire { wants: vec![want] })?;
     /// ipam.apply(0, &Command::ReleaseOwner { owner })?;
-    /// let resting = ipam.resting(&"web".into(), 0);
+    /// let resting = ipam.resting(&"web".into(), 0, 10);
     /// assert_eq!(resting[0].first.to_string(), "10.0.0.2");
-    /// assert!(ipam.resting(&"web".into(), resting[0].rest.mark).is_empty());
+    /// assert!(ipam.resting(&"web".into(), resting[0].rest.mark, 10).is_empty());
     /// # Ok::<(), overlay_ipam::Denied>(())
     /// ```
-    pub fn resting(&self, network: &NetworkKey, after: u64) -> Vec<Resting> {
+    pub fn resting(&self, network: &NetworkKey, after: u64, most: usize) -> Vec<Resting> {
         let moment = self.after(after);
         let mut resting: Vec<Resting> = self
             .spaces(network)
             .iter()
             .flat_map(|space| {
                 let addr = |offset| space.pool.addr(offset);
-                let pending = space.pool.pending(&moment);
+                let pending = space.pool.pending(&moment, most);
                 pending.map(move |(span, rest)| Resting {
                     first: addr(span.first),
                     last: addr(span.last),
@@ -167,12 +167,19 @@ impl Ipam {
         rests.map(|rest| rest.ready_ms).min()
     }
 
-    /// How full each subnet of a network is and with what, as of the last command; in time linear in its leases.
-    pub fn census(&self, network: &NetworkKey) -> Vec<Census> {
+    /// The subnets that overlap a prefix, in order; without a network those that rest.
+    pub fn overlapping(&self, net: IpNet) -> impl Iterator<Item = (IpNet, Option<&NetworkKey>)> {
+        self.pool.holders(net).map(|(net, whose)| (net, self.network(whose).map(|network| &network.key)))
+    }
+
+    /// How full each subnet of a network is and with what, at that time if it is later than that of the last command;
+    /// in time linear in its leases.
+    pub fn census(&self, network: &NetworkKey, at_ms: u64) -> Vec<Census> {
+        let moment = Moment { now_ms: self.moment.now_ms.max(at_ms), ..self.moment };
         self.spaces(network)
             .iter()
             .map(|space| {
-                let usage = space.usage(&self.moment);
+                let usage = space.usage(&moment);
                 let edges = usage.reserved.saturating_sub(space.fixed().into());
                 let mut census = Census {
                     usage,

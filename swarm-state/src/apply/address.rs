@@ -50,28 +50,36 @@ impl State {
 
     /// Gives a node its own address in networks where it has none yet.
     pub(super) fn attach_node(&mut self, node: NodeId, networks: &[NetworkId]) -> Result<bool, Denied> {
-        let Some(known) = self.nodes.get(&node) else { return Ok(false) };
+        let leases = self.acquire(self.node_wants(node, networks))?;
+        Ok(self.attached(node, networks, &leases))
+    }
+
+    /// A node's own addresses in networks where it has none yet.
+    pub(super) fn node_wants(&self, node: NodeId, networks: &[NetworkId]) -> Vec<Want> {
+        let Some(known) = self.nodes.get(&node) else { return Vec::new() };
         let missing = networks.iter().filter(|network| !known.attachments.contains_key(network));
         let owner = node_owner(node);
-        let want =
-            |network: &NetworkId| Want { network: network_key(*network), owner: owner.clone(), prefer: None };
-        let wants: Vec<Want> = missing.map(want).collect();
-        if wants.is_empty() {
-            return Ok(false);
-        }
-        let leases = self.acquire(wants)?;
-        let now = self.now;
-        let index = self.index;
-        if let Some(known) = self.nodes.get_mut(&node) {
-            for network in networks {
-                let addresses = addresses_in(&leases, *network);
-                if !addresses.is_empty() {
-                    known.attachments.insert(*network, addresses);
-                }
+        missing
+            .map(|network| Want { network: network_key(*network), owner: owner.clone(), prefer: None })
+            .collect()
+    }
+
+    /// Writes down the node's own ones among leases; tells whether there were any.
+    pub(super) fn attached(&mut self, node: NodeId, networks: &[NetworkId], leases: &[Lease]) -> bool {
+        let owner = node_owner(node);
+        let own: Vec<Lease> = leases.iter().filter(|lease| lease.owner == owner).cloned().collect();
+        let Some(known) = self.nodes.get_mut(&node).filter(|_| !own.is_empty()) else { return false };
+        for network in networks {
+            let addresses = addresses_in(&own, *network);
+            if !addresses.is_empty() {
+                known.attachments.insert(*network, addresses);
             }
-            known.meta.touch(index, now);
         }
-        Ok(true)
+        known.meta.touch(self.index, self.now);
+        for network in networks {
+            self.returned(node, *network);
+        }
+        true
     }
 
     /// Takes a node's own address in networks other than ingress where no task of it is left.
@@ -89,6 +97,7 @@ impl State {
             attached.filter(|network| Some(*network) != ingress && !used(*network)).collect();
         for network in &idle {
             self.release(*network, node_owner(node));
+            self.left(node, *network, &[]);
             if let Some(known) = self.nodes.get_mut(&node) {
                 known.attachments.remove(network);
                 known.meta.touch(self.index, self.now);
@@ -148,8 +157,12 @@ pub(super) fn virtual_ips(state: &State, leases: &[Lease]) -> Vec<VirtualIp> {
     leases.iter().filter_map(vip).collect()
 }
 
-pub(super) fn network_key(network: NetworkId) -> NetworkKey {
+pub(crate) fn network_key(network: NetworkId) -> NetworkKey {
     NetworkKey::new(network.as_str())
+}
+
+pub(crate) fn node_key(node: NodeId) -> OwnerKey {
+    OwnerKey::new(node.as_str())
 }
 
 pub(crate) fn vip_owner(service: ServiceId) -> Owner {
@@ -157,7 +170,7 @@ pub(crate) fn vip_owner(service: ServiceId) -> Owner {
 }
 
 pub(crate) fn node_owner(node: NodeId) -> Owner {
-    Owner::Lb(OwnerKey::new(node.as_str()))
+    Owner::Lb(node_key(node))
 }
 
 pub(crate) fn task_owner(task: TaskId) -> Owner {

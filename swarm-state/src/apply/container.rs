@@ -1,6 +1,6 @@
 //! Containers outside of services, in attachable networks.
 
-use overlay_ipam::{Denied, Want};
+use overlay_ipam::{Denied, Lease, Want};
 
 use super::address::{attachments, network_key, task_owner};
 use super::{change, not_found};
@@ -39,15 +39,11 @@ impl State {
             Rejection::rpc(RejectionKind::ResourceExhausted, text)
         };
         let (network, owner) = (network_key(attach.network), task_owner(attach.id));
-        let leases =
-            self.acquire(vec![Want { network, owner, prefer: attach.address }]).map_err(|d| denied(&d))?;
-        let node = match self.attach_node(attach.node, &[attach.network]) {
-            Ok(attached) => attached,
-            Err(refused) => {
-                self.release_all(task_owner(attach.id));
-                return Err(denied(&refused));
-            }
-        };
+        let mut wants = vec![Want { network, owner: owner.clone(), prefer: attach.address }];
+        wants.extend(self.node_wants(attach.node, &[attach.network]));
+        let leases = self.acquire(wants).map_err(|refused| denied(&refused))?;
+        let node = self.attached(attach.node, &[attach.network], &leases);
+        let leases: Vec<Lease> = leases.into_iter().filter(|lease| lease.owner == owner).collect();
         let Some(attachment) = attachments(&[(attach.network, attach.aliases.clone())], &leases).pop() else {
             return Err(not_found(ObjectKind::Network, attach.network));
         };

@@ -27,8 +27,8 @@ impl State {
             return Err(invalid("no subnet is given that the network should grow to".to_owned()));
         }
         let subnet = request(config)?;
-        let mut vnis = self.vnis.clone();
-        let vni = vnis.take_next().and_then(|number| Vni::new(number).ok()).ok_or_else(no_vni)?;
+        let mut vnis = self.vnis_now();
+        let vni = vnis.take_next().and_then(|number| Vni::new(number).ok()).ok_or_else(|| no_vni(&vnis))?;
         let command = IpamCommand::GrowNetwork { network: network_key(id), subnet };
         let granted = self.ipam.apply(self.now.as_millis(), &command);
         let subnets = match granted.map_err(|denied| self.denied_network(&denied))? {

@@ -1,5 +1,6 @@
 //! The fold: one command, one answer. Everything is checked before anything is changed.
 
+mod acks;
 mod address;
 mod cluster;
 mod container;
@@ -10,6 +11,7 @@ mod network;
 mod node;
 mod plan;
 mod ports;
+mod routes;
 mod secret;
 mod service;
 mod task;
@@ -18,7 +20,9 @@ use crate::{
     Action, Change, ChangeEvent, Command, ObjectKind, Rejection, RejectionKind, Reply, State, Value,
 };
 
-pub(crate) use address::{ingress_of, node_owner, task_owner, task_wants, vip_owner};
+pub(crate) use acks::Left;
+pub(crate) use address::{ingress_of, network_key, node_key, node_owner, task_owner, task_wants, vip_owner};
+pub(crate) use ports::DYNAMIC_PORTS;
 
 impl State {
     /// Applies the entry `index` of the log.
@@ -33,7 +37,9 @@ impl State {
             return Err(Rejection::plain(RejectionKind::Unavailable, NO_SWARM));
         }
         let mut changes = Vec::new();
+        let mark = self.ipam.mark();
         let value = self.dispatch(&mut changes, command)?;
+        self.follow(&command.action, mark);
         Ok(Reply { value, changes })
     }
 
@@ -53,6 +59,8 @@ impl State {
             }
             Action::SetNodeStatus { nodes } => self.set_node_status(out, nodes),
             Action::UpdateNode { id, version, spec } => self.update_node(out, *id, *version, spec),
+            Action::ReportRoutes { node, nets } => self.report_routes(*node, nets),
+            Action::AckAddresses { acks } => Ok(self.ack_addresses(acks)),
             Action::RemoveNode { id, force } => self.remove_node(out, *id, *force),
             Action::SetManager { node, raft_id, addr } => self.set_manager(out, *node, *raft_id, addr),
             Action::UnsetManager { node } => self.unset_manager(out, *node),

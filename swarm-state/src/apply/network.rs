@@ -4,14 +4,16 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use overlay_core::Vni;
-use overlay_ipam::{Command as IpamCommand, Denied, Granted, IdSpace, Subnet, SubnetRequest};
+use overlay_ipam::{Command as IpamCommand, Denied, Granted, IdSpace, Rest, Subnet, SubnetRequest};
 
 use super::address::{ingress_of, network_key};
 use super::names::check_dns_name;
 use super::{change, keys, not_found};
 use crate::object::{Meta, Network, SealSecret, VXLAN_ID_LIST};
 use crate::spec::{IpamConfig, NetworkSpec};
-use crate::{Change, ChangeEvent, NetworkId, NodeId, ObjectKind, Rejection, RejectionKind, State, Value};
+use crate::{
+    Change, ChangeEvent, NetworkId, NodeId, ObjectKind, Rejection, RejectionKind, State, Timestamp, Value,
+};
 
 impl State {
     pub(super) fn create_network(
@@ -29,8 +31,9 @@ impl State {
         let command = IpamCommand::CreateNetwork { network: network_key(id), subnets };
         let at = self.now.as_millis();
         self.ipam.check(at, &command).map_err(|denied| self.denied_network(&denied))?;
-        let (space, vnis) = take_vnis(self.vnis.clone(), spec, pieces)?;
-        let [vni, ..] = *vnis else { return Err(no_vni()) };
+        let (space, vnis) = take_vnis(self.vnis_now(), spec, pieces)?;
+        let [vni, ..] = *vnis else { return Err(no_vni(&space)) };
+        let before = spec.ingress.then(|| self.clone());
         let granted = self.ipam.apply(at, &command).map_err(|denied| self.denied_network(&denied))?;
         let subnets = match granted {
             Granted::Network(subnets) => subnets,
@@ -41,11 +44,14 @@ impl State {
         let spec = NetworkSpec { driver: "overlay".to_owned(), scope: "swarm".to_owned(), ..spec.clone() };
         let meta = Meta::new(self.index, self.now);
         out.push(change(ObjectKind::Network, id, &spec.name, ChangeEvent::Created));
-        let ingress = spec.ingress;
         let network = Network { id, meta, spec, vni, vnis, subnets, warning: warning.clone(), plane, keys };
         self.networks.insert(id, network);
-        if ingress {
-            self.attach_everyone(out, id)?;
+        if let Some(before) = before
+            && let Err(rejection) = self.attach_everyone(id)
+        {
+            *self = before;
+            out.clear();
+            return Err(rejection);
         }
         Ok(Value::Warning(warning))
     }
@@ -60,9 +66,12 @@ impl State {
         let (name, vnis) = (network.spec.name.clone(), network.vnis.clone());
         let command = IpamCommand::DeleteNetwork { network: network_key(id) };
         let _ = self.ipam.apply(self.now.as_millis(), &command); // only refused if it is gone already
-        for vni in vnis {
-            self.vnis.release(vni.get());
+        let moment = self.moment();
+        let ready_ms = moment.now_ms.saturating_add(self.ipam.config().hold.subnet_ms);
+        for vni in &vnis {
+            self.vnis.rest(vni.get(), Rest { ready_ms, mark: self.ipam.mark() });
         }
+        self.left_by_all(id, &vnis);
         for node in self.nodes.values_mut() {
             node.attachments.remove(&id);
         }
@@ -130,19 +139,21 @@ impl State {
         Ok(())
     }
 
-    /// Gives every node its address in a new ingress network; takes the network back if one cannot be had.
-    fn attach_everyone(&mut self, out: &mut Vec<Change>, ingress: NetworkId) -> Result<(), Rejection> {
+    /// Gives every node its address in a new ingress network. After a refusal some have theirs.
+    fn attach_everyone(&mut self, ingress: NetworkId) -> Result<(), Rejection> {
         let nodes: Vec<NodeId> = self.nodes.keys().copied().collect();
         for node in nodes {
-            if let Err(denied) = self.attach_node(node, &[ingress]) {
-                let rejection = Rejection::plain(RejectionKind::ResourceExhausted, denied.to_string());
-                let mut undone = Vec::new();
-                self.remove_network(&mut undone, ingress)?;
-                out.clear();
-                return Err(rejection);
-            }
+            self.attach_node(node, &[ingress])
+                .map_err(|denied| Rejection::plain(RejectionKind::ResourceExhausted, denied.to_string()))?;
         }
         Ok(())
+    }
+
+    /// The VNIs without those whose rest is over.
+    pub(super) fn vnis_now(&self) -> IdSpace {
+        let mut vnis = self.vnis.clone();
+        vnis.thaw(&self.moment());
+        vnis
     }
 
     /// Docker's texts for what the allocator refuses, with the reason behind them.
@@ -157,7 +168,14 @@ impl State {
                 let text = format!("{OVERLAP}: {wanted} overlaps {subnet} of network {name}{hint}");
                 plain(RejectionKind::PermissionDenied, text)
             }
-            Denied::Excluded { .. } => plain(RejectionKind::PermissionDenied, format!("{OVERLAP}: {denied}")),
+            Denied::Excluded { wanted, by, route, next_free } => {
+                let id = by.to_string();
+                let node = id.parse().ok().and_then(|id: NodeId| self.nodes.get(&id));
+                let name = node.map_or(id.as_str(), crate::object::Node::display_name);
+                let hint = next_free.map(|free| format!("; {free} is free")).unwrap_or_default();
+                let text = format!("{OVERLAP}: {wanted} overlaps {route}, which node {name} uses{hint}");
+                plain(RejectionKind::PermissionDenied, text)
+            }
             Denied::PoolsExhausted { .. } => {
                 let text = format!("all predefined address pools have been fully subnetted: {denied}");
                 plain(RejectionKind::ResourceExhausted, text)
@@ -247,18 +265,28 @@ fn take_vnis(mut space: IdSpace, spec: &NetworkSpec, count: usize) -> Result<(Id
     for text in wanted.split(',').map(str::trim).filter(|text| !text.is_empty()).take(count) {
         let vni = text.parse().ok().and_then(|number| Vni::new(number).ok());
         let vni = vni.ok_or_else(|| invalid(format!("invalid VXLAN id {text}")))?;
+        if space.is_resting(vni.get()) {
+            space.release(vni.get()); // the user knows what they ask for
+        }
         space.claim(vni.get()).map_err(|error| invalid(format!("VXLAN id {error}")))?;
         vnis.push(vni);
     }
     while vnis.len() < count {
-        let vni = space.take_next().and_then(|number| Vni::new(number).ok()).ok_or_else(no_vni)?;
+        let vni = space.take_next().and_then(|number| Vni::new(number).ok());
+        let vni = vni.ok_or_else(|| no_vni(&space))?;
         vnis.push(vni);
     }
     Ok((space, vnis))
 }
 
-pub(super) fn no_vni() -> Rejection {
-    Rejection::rpc(RejectionKind::ResourceExhausted, "no VXLAN id is left")
+/// What rests is never handed out, also if nothing else is left; but the answer says when it is ready.
+pub(super) fn no_vni(space: &IdSpace) -> Rejection {
+    let resting = space.resting().count();
+    let used = space.count().saturating_sub(u64::try_from(resting).unwrap_or(u64::MAX));
+    let ready = space.resting().next().and_then(|(_, rest)| i64::try_from(rest.ready_ms).ok());
+    let until = ready.map(|ready| format!(" until {}", Timestamp::from_millis(ready))).unwrap_or_default();
+    let text = format!("no VXLAN id is left ({used} in use, {resting} resting{until})");
+    Rejection::rpc(RejectionKind::ResourceExhausted, text)
 }
 
 /// What was corrected, in words.

@@ -143,6 +143,8 @@ impl State {
         }
         self.detach_containers_of(out, id);
         self.release_all(node_owner(id));
+        self.exclude(id, &[]);
+        self.leaving.remove(&id);
         self.nodes.remove(&id);
         self.removed_nodes.insert(id);
         self.hasten_rotations();

@@ -116,8 +116,8 @@ fn free(spaces: &mut BTreeMap<Protocol, IdSpace>, endpoint: &Endpoint) {
 }
 
 fn space(spaces: &mut BTreeMap<Protocol, IdSpace>, protocol: Protocol) -> &mut IdSpace {
-    spaces.entry(protocol).or_insert_with(|| IdSpace::new(DYNAMIC))
+    spaces.entry(protocol).or_insert_with(|| IdSpace::new(DYNAMIC_PORTS))
 }
 
 /// Ports that the cluster picks, as Docker.
-const DYNAMIC: std::ops::RangeInclusive<u32> = 30_000..=32_767;
+pub(crate) const DYNAMIC_PORTS: std::ops::RangeInclusive<u32> = 30_000..=32_767;

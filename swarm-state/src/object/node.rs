@@ -44,6 +44,11 @@ impl Node {
         self.status.state == NodeState::Down || self.spec.availability == Availability::Drain
     }
 
+    /// Its host name, or its id as long as that is not known.
+    pub fn display_name(&self) -> &str {
+        if self.description.hostname.is_empty() { self.id.as_str() } else { &self.description.hostname }
+    }
+
     /// Its own address in a network.
     pub fn address(&self, network: NetworkId) -> Option<IpNet> {
         self.attachments.get(&network)?.first().copied()

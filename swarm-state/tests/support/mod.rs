@@ -71,7 +71,7 @@ impl World {
         let command = Command::from_json(&command.to_json()).unwrap();
         self.log.push((index, command.clone()));
         let reply = self.state.apply(index, &command);
-        assert_eq!(self.state.audit_addresses(), Vec::<String>::new(), "entry {index}");
+        assert_eq!(self.state.audit(), Vec::<String>::new(), "entry {index}");
         reply
     }
 

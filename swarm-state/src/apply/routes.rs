@@ -1,0 +1,75 @@
+//! What hosts reach without the swarm: new subnets keep clear of it.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use overlay_ipam::Command as IpamCommand;
+
+use super::address::node_key;
+use super::not_found;
+use crate::{NodeId, ObjectKind, Rejection, RejectionKind, State, Value};
+
+impl State {
+    pub(super) fn report_routes(&mut self, node: NodeId, nets: &[IpNet]) -> Result<Value, Rejection> {
+        let known = self.nodes.get(&node).ok_or_else(|| not_found(ObjectKind::Node, node))?;
+        if nets.len() > LIMIT {
+            let (name, count) = (known.display_name(), nets.len());
+            let text = format!("node {name} reports {count} routes: at most {LIMIT} are taken");
+            return Err(Rejection::rpc(RejectionKind::InvalidArgument, text));
+        }
+        let nets: BTreeSet<IpNet> =
+            nets.iter().map(IpNet::trunc).filter(|net| self.is_foreign(*net)).collect();
+        let nets: Vec<IpNet> = nets.into_iter().collect();
+        if self.routes(node) != nets {
+            self.exclude(node, &nets);
+        }
+        Ok(Value::Done)
+    }
+
+    /// What the node has reported, without what does not matter.
+    pub fn routes(&self, node: NodeId) -> &[IpNet] {
+        let key = node_key(node);
+        self.ipam.exclusions().find(|(by, _)| **by == key).map_or(&[], |(_, nets)| nets)
+    }
+
+    pub(super) fn exclude(&mut self, node: NodeId, nets: &[IpNet]) {
+        let command = IpamCommand::Exclude { by: node_key(node), nets: nets.to_vec() };
+        let _ = self.ipam.apply(self.now.as_millis(), &command); // never refused
+    }
+
+    /// Whether a network of these addresses would cut a host off from something. Of the swarm's own subnets, also those
+    /// that were removed a moment ago, hosts have routes because of the swarm.
+    fn is_foreign(&self, net: IpNet) -> bool {
+        let own = self.ipam.overlapping(net).any(|(subnet, _)| subnet.contains(&net));
+        !own && !is_default(net) && !INTERNAL.iter().any(|internal| internal.contains(&net))
+    }
+}
+
+/// A default route, or one of the parts into which VPNs cut it.
+fn is_default(net: IpNet) -> bool {
+    net.prefix_len() <= if net.addr().is_ipv4() { 1 } else { 3 }
+}
+
+/// Where no network can be.
+const INTERNAL: [IpNet; 8] = [
+    v4([0, 0, 0, 0], 8),
+    v4([127, 0, 0, 0], 8),
+    v4([169, 254, 0, 0], 16),
+    v4([224, 0, 0, 0], 4),
+    v4([240, 0, 0, 0], 4),
+    v6(0, 127), // unspecified and loopback
+    v6(0xfe80 << 112, 10),
+    v6(0xff00 << 112, 8),
+];
+
+/// Prefixes of one node.
+const LIMIT: usize = 1024;
+
+const fn v4([a, b, c, d]: [u8; 4], len: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), len))
+}
+
+const fn v6(bits: u128, len: u8) -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from_bits(bits), len))
+}
