@@ -116,6 +116,9 @@ pub struct Config {
     /// Most members to remember. 1 million.
     pub max_members: usize,
 
+    /// How records travel. All nodes of a cluster have the same; [`TableFormat::Native`], unless Docker's are among
+    /// them.
+    pub table_format: TableFormat,
     /// How long a changed record waits for others to travel with. 5 ms.
     pub table_delay: Duration,
     /// Time between two comparisons of tables with a random member per network. 2 s.
@@ -170,6 +173,34 @@ pub enum Profile {
     Local,
     /// A LAN with cycles to spare: a silent death is seen in 2 to 3 s, a refused connection in about 1 s.
     Fast,
+}
+
+/// How the records of tables travel from node to node.
+///
+/// In Docker's format a node is a member of a cluster of Docker's NetworkDB nodes, and the same can be said and read
+/// with less precision:
+///
+/// | native | in NetworkDB |
+/// |---|---|
+/// | each owner has keys of its own | one record under each key of a table; another node that is up has it: [`Taken`](crate::PublishError::Taken) |
+/// | [`Starting`](crate::Phase::Starting) | nobody else hears of it |
+/// | [`Ready`](crate::Phase::Ready), [`Draining`](crate::Phase::Draining) | it is there; others read `Ready` (Docker says in the value that an endpoint drains) |
+/// | [`Gone`](crate::Phase::Gone) | deleted; remembered for 30 minutes at least |
+/// | the value | opaque bytes; see [`wire::networkdb`](crate::wire::networkdb) for what Docker puts there |
+/// | the version, which only its owner gives | a Lamport time, which everybody may exceed |
+/// | records arrive within milliseconds | within a few times 200 ms; all is compared every 30 s |
+///
+/// Records of lost nodes are suspended in both; old versions of Docker forget them and are told again when their
+/// owner is back. Of what this crate does beyond memberlist, only what needs no partner works: nodes announce
+/// [`Vsn::DOCKER`]. It does not go together with serf.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum TableFormat {
+    /// That of this crate.
+    #[default]
+    Native,
+    /// That of Docker's NetworkDB.
+    NetworkDb,
 }
 
 impl Config {
@@ -300,6 +331,7 @@ impl Config {
             packet_size: 1400,
             max_stream: 8 << 20,
             max_members: 1_000_000,
+            table_format: TableFormat::Native,
             table_delay: Duration::from_millis(5),
             table_sync_interval: Duration::from_secs(2),
             tombstone: Duration::from_secs(600),

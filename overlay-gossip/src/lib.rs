@@ -37,7 +37,7 @@ mod table;
 pub mod tokio;
 pub mod wire;
 
-pub use config::{Config, Profile};
+pub use config::{Config, Profile, TableFormat};
 pub use key::{Key, KeyError};
 pub use member::{Member, MemberState, Vsn};
 pub use membership::{InputError, Membership, Publish};

@@ -109,6 +109,9 @@ impl Vsn {
         delegate: 0,
     };
 
+    /// What Docker announces. Nodes of this crate announce it in [`TableFormat::NetworkDb`](crate::TableFormat).
+    pub const DOCKER: Self = Self { delegate_max: 0, ..Self::MEMBERLIST };
+
     /// What serf announces (delegate 2 to 5, speaking 5), with the mark of tables.
     pub const SERF: Self = Self { delegate_min: 2, delegate: 5, ..Self::MEMBERLIST };
 

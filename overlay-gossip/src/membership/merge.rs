@@ -321,6 +321,7 @@ impl Membership {
         if member.name == self.config.name && self.leaving == Leaving::No && objects {
             if let Some(by) = self.name_of(claim.from) {
                 self.refute(now, claim.incarnation, &by);
+                self.tables.called_dead(now, &self.members);
             }
             return;
         }

@@ -44,7 +44,7 @@ use crate::wire::{Decoder, WireError};
 use crate::wire::packet::Envelope;
 use crate::{
     Config, DialId, Event, Input, Key, Member, MemberState, NetworkId, NodeName, Output, Phase, PublishError,
-    Record, Stats,
+    Record, Stats, TableFormat, Vsn,
 };
 
 /// Membership and tables of one node, without sockets, clock or threads.
@@ -122,6 +122,9 @@ impl Membership {
     #[must_use]
     pub fn new(mut config: Config, now: Instant, seed: u64) -> Self {
         config.meta.truncate(MAX_META);
+        if config.table_format == TableFormat::NetworkDb {
+            config.vsn = Vsn::DOCKER;
+        }
         config.advertise.set_ip(config.advertise.ip().to_canonical());
         while config.label.len() > 255 {
             config.label.pop();
@@ -306,7 +309,8 @@ impl Membership {
         phase: Phase,
         value: Bytes,
     ) -> Result<(), PublishError> {
-        let done = self.tables.publish(now, key, phase, value);
+        let done = self.tables.publish(now, key, (phase, value), &self.members);
+        self.flush_tables(now);
         if done.is_err() {
             self.stats.records_refused += 1;
         }

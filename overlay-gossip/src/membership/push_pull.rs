@@ -268,6 +268,7 @@ impl Membership {
     fn dial_seed(&mut self, peer: SocketAddr) {
         let Some(seed) = self.seeds.get_mut(&peer).filter(|seed| !seed.busy) else { return };
         seed.busy = true;
+        self.tables.before_join();
         let message = self.push_pull_state(true, true);
         self.dial(peer, &message, Dialled::PushPull { seed: Some(peer) }, self.config.tcp_timeout);
     }

@@ -12,12 +12,15 @@ use crate::{Event, Output, Transmit};
 impl Membership {
     /// Sends what the tables want to send.
     pub(super) fn flush_tables(&mut self, now: Instant) {
+        while let Some(body) = self.tables.poll_broadcast() {
+            self.broadcast_user(&body);
+        }
         while let Some(send) = self.tables.poll_send() {
             let Some(known) = self.members.get(send.to.as_str()) else { continue };
             let (to, vsn) = (known.member.addr, known.member.vsn);
             self.stats.table_messages_out += 1;
             let room = self.config.packet_size.saturating_sub(self.envelope.overhead() + 1);
-            if send.body.len() <= room {
+            if send.body.len() <= room && !send.stream {
                 self.transmit(to, &user::user_message(&send.body), vsn.protocol_max >= 5);
             } else {
                 self.dial_user(now, to, &send.body);

@@ -22,7 +22,6 @@ pub(super) struct User {
 pub(super) struct UserQueue {
     order: BTreeMap<(u32, u64), Bytes>,
     bytes: usize,
-    #[cfg(any(feature = "serf", test))]
     next: u64,
 }
 
@@ -37,7 +36,6 @@ impl UserQueue {
     }
 
     /// Queues a whole message. Over the limit, what was sent most goes first.
-    #[cfg(any(feature = "serf", test))]
     pub(super) fn push(&mut self, message: Bytes) {
         self.next += 1;
         self.bytes += message.len();
@@ -115,9 +113,7 @@ impl Membership {
         if let Some(serf) = &self.user.serf {
             state = serf.state(self.members.iter().map(|k| &*k.member));
         }
-        if tables {
-            state.append(&mut self.tables.summary());
-        }
+        state.append(&mut self.tables.state(tables));
         state
     }
 
@@ -141,6 +137,7 @@ impl Membership {
 
     /// A seed has answered.
     pub(super) fn on_joined(&mut self, now: Instant) {
+        self.tables.on_joined();
         #[cfg(feature = "serf")]
         self.send_join_intent(now);
         #[cfg(not(feature = "serf"))]
@@ -149,13 +146,15 @@ impl Membership {
 
     /// Says that this node is about to leave, if there is a way to say it; the goodbye must wait for that.
     pub(super) fn send_leave_intent(&mut self, now: Instant) -> bool {
+        if self.tables.say_leave() {
+            self.flush_tables(now);
+            self.next_gossip = now;
+            return true;
+        }
         #[cfg(feature = "serf")]
         return self.say_leave_intent(now);
         #[cfg(not(feature = "serf"))]
-        {
-            let _ = now;
-            false
-        }
+        false
     }
 
     /// When users are to be served next.
@@ -196,7 +195,6 @@ impl Membership {
     }
 
     /// Queues a user message for all members.
-    #[cfg(feature = "serf")]
     pub(super) fn broadcast_user(&mut self, body: &[u8]) {
         let room = self.config.packet_size.saturating_sub(self.envelope.overhead() + 4);
         if body.len() < room {
@@ -214,9 +212,7 @@ pub(super) fn user_message(body: &[u8]) -> Bytes {
 }
 
 /// Most messages that wait, and most bytes.
-#[cfg(any(feature = "serf", test))]
 const MAX_QUEUE: usize = 1024;
-#[cfg(any(feature = "serf", test))]
 const MAX_QUEUE_BYTES: usize = 512 << 10;
 
 #[cfg(test)]

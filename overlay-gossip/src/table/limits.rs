@@ -16,6 +16,7 @@ pub(super) struct Limits {
     pub(super) fanout: usize,
     pub(super) retransmit: u32,
     pub(super) retire: Duration,
+    pub(super) exchange: Duration,
 }
 
 impl Limits {
@@ -32,6 +33,7 @@ impl Limits {
             fanout: config.gossip_nodes.max(1),
             retransmit: config.retransmit_mult.max(1),
             retire: config.table_retire,
+            exchange: config.push_pull_interval,
         }
     }
 }

@@ -156,8 +156,7 @@ impl Tables {
         &mut self,
         now: Instant,
         at: Publish<'_>,
-        phase: Phase,
-        value: Bytes,
+        (phase, value): (Phase, Bytes),
     ) -> Result<(), PublishError> {
         let (table, key) = (at.table.len(), at.key.len());
         if table == 0 || table > MAX_NAME || key > MAX_NAME {

@@ -101,7 +101,11 @@ impl Tables {
         // Many packets at once would be lost on the way: one stream carries them safely.
         let messages = if messages.len() > PACKETS { self.repack(&ids) } else { messages };
         for to in targets {
-            self.sends.extend(messages.iter().map(|body| Send { to: to.clone(), body: body.clone() }));
+            self.sends.extend(messages.iter().map(|body| Send {
+                to: to.clone(),
+                body: body.clone(),
+                stream: false,
+            }));
         }
         for (sent, id) in ids {
             self.spread.remove(&id);

@@ -65,7 +65,7 @@ impl Tables {
         for to in self.some_of(network, members, PULL) {
             let digest = [self.digest(network)];
             let body = wire::emit_digest(&self.me, true, &digest).into();
-            self.sends.push_back(Send { to, body });
+            self.sends.push_back(Send { to, body, stream: false });
         }
     }
 
@@ -75,7 +75,7 @@ impl Tables {
         let digests: Vec<NetworkDigest> = different.map(|(network, _)| self.digest(network)).collect();
         if !digests.is_empty() && !self.breaks(crate::config::Rule::TablesSync) {
             let body = wire::emit_digest(&self.me, true, &digests).into();
-            self.sends.push_back(Send { to: from.clone(), body });
+            self.sends.push_back(Send { to: from.clone(), body, stream: false });
         }
     }
 
@@ -112,16 +112,20 @@ impl Tables {
             }
         }
         let to = from.clone();
-        self.sends.extend(packer.finish().into_iter().map(|body| Send { to: to.clone(), body }));
+        self.sends.extend(packer.finish().into_iter().map(|body| Send {
+            to: to.clone(),
+            body,
+            stream: false,
+        }));
         if !answers.is_empty() {
             let body = wire::emit_digest(&me, false, &answers).into();
-            self.sends.push_back(Send { to, body });
+            self.sends.push_back(Send { to, body, stream: false });
         }
     }
 
     fn send_summary<'a>(&mut self, to: NodeName, networks: impl Iterator<Item = &'a NetworkId>) {
         let body = wire::emit_summary(&self.me, networks.map(|n| (n, self.store.hash(n)))).into();
-        self.sends.push_back(Send { to, body });
+        self.sends.push_back(Send { to, body, stream: false });
     }
 
     fn digest(&self, network: &NetworkId) -> NetworkDigest {
