@@ -196,6 +196,38 @@ pub enum Event {
     /// Somebody told all members something (feature `serf`).
     #[cfg(feature = "serf")]
     UserEvent(crate::serf::UserEvent),
+    /// Somebody asks this node something; [answer](crate::Membership::answer_query) it if you know the name (feature
+    /// `serf`).
+    #[cfg(feature = "serf")]
+    Query(crate::serf::Question),
+    /// A question of this node's arrived at a member that it was for (feature `serf`).
+    #[cfg(feature = "serf")]
+    QueryAck {
+        /// The question.
+        query: crate::serf::QueryId,
+        /// Who got it.
+        from: NodeName,
+    },
+    /// A member answered a question of this node's (feature `serf`).
+    #[cfg(feature = "serf")]
+    QueryAnswer {
+        /// The question.
+        query: crate::serf::QueryId,
+        /// Who answers.
+        from: NodeName,
+        /// What it says.
+        payload: Bytes,
+    },
+    /// The time for answers to a question of this node's is over (feature `serf`).
+    #[cfg(feature = "serf")]
+    QueryEnded {
+        /// The question.
+        query: crate::serf::QueryId,
+        /// How many said that they got it.
+        acks: usize,
+        /// How many answered.
+        answers: usize,
+    },
     /// Somebody changed the keys of the cluster, as `serf keys` does (feature `serf`). The first seals, all open;
     /// they are in use already and should be stored where the node finds them after a restart.
     #[cfg(feature = "serf")]

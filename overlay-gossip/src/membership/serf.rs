@@ -1,10 +1,17 @@
 //! Where serf meets the membership.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{Leaving, Membership};
+use rand::Rng;
+
+use super::user::user_message;
+use super::{Leaving, Membership, digits};
 use crate::key::Keyring;
-use crate::serf::{EventError, Options, Outcome, Serf, Tags, after_state, answer_keys};
+use crate::serf::{
+    AnswerError, Asking, EventError, Me, Options, Outcome, Query, QueryError, QueryId, Question, Serf, Tags,
+    after_state, answer_keys, conflict_answer, relayed,
+};
 use crate::wire::message::Claim;
 use crate::{Config, Event, MemberState, NodeName, Vsn};
 
@@ -34,12 +41,48 @@ impl Membership {
         coalesce: bool,
     ) -> Result<(), EventError> {
         let serf = self.user.serf.as_mut().ok_or(EventError::NoSerf)?;
-        let (message, delivered) = serf.send(now, (name, payload), coalesce)?;
-        self.broadcast_user(&message);
+        let outcomes = serf.send(now, (name, payload), coalesce)?;
         self.next_gossip = self.next_gossip.min(now);
-        if let Some(event) = delivered {
-            self.event(Event::UserEvent(event));
-        }
+        self.follow(now, outcomes, &[]);
+        Ok(())
+    }
+
+    /// Asks all members something, or those that the query names, this node included. What they say follows as
+    /// [`Event::QueryAck`] and [`Event::QueryAnswer`], and [`Event::QueryEnded`] when the time for it is over.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError`] when nobody could understand it, too many are running, or this node does not speak serf.
+    pub fn query(&mut self, now: Instant, query: &Query) -> Result<QueryId, QueryError> {
+        let members = self.members.up();
+        let asking = Asking {
+            me: Me { leaving: self.leaving != Leaving::No, meta: &self.config.meta },
+            addr: self.config.advertise,
+            id: self.rng.random::<u32>() >> 1,
+            timeout: self.config.gossip_interval * 16 * digits(members),
+            members,
+        };
+        let serf = self.user.serf.as_mut().ok_or(QueryError::NoSerf)?;
+        let (id, outcomes) = serf.ask(now, query, asking)?;
+        self.next_gossip = self.next_gossip.min(now);
+        self.follow(now, outcomes, &[]);
+        Ok(id)
+    }
+
+    /// Answers a question: [`Event::Query`]. Of several answers the asker sees the first.
+    ///
+    /// # Errors
+    ///
+    /// [`AnswerError`] when the answer is too long or too late, or this node does not speak serf.
+    pub fn answer_query(
+        &mut self,
+        now: Instant,
+        question: &Question,
+        payload: &[u8],
+    ) -> Result<(), AnswerError> {
+        let serf = self.user.serf.as_mut().ok_or(AnswerError::NoSerf)?;
+        let outcome = serf.answer(now, question, payload)?;
+        self.follow(now, outcome.into_iter().collect(), &[]);
         Ok(())
     }
 
@@ -50,9 +93,9 @@ impl Membership {
 
     /// A message of serf's arrived.
     pub(super) fn on_serf(&mut self, now: Instant, body: &[u8]) {
-        let leaving = self.leaving != Leaving::No;
+        let me = Me { leaving: self.leaving != Leaving::No, meta: &self.config.meta };
         let Some(serf) = self.user.serf.as_mut() else { return };
-        match serf.handle(now, body, leaving) {
+        match serf.handle(now, body, me) {
             Ok(outcomes) => self.follow(now, outcomes, body),
             Err(error) => self.stats.count(error),
         }
@@ -87,43 +130,89 @@ impl Membership {
         true
     }
 
-    /// Delivers user events that have waited long enough for newer ones.
+    /// Delivers user events that have waited long enough for newer ones, and ends queries.
     pub(super) fn run_serf(&mut self, now: Instant) {
         let due = self.user.serf.as_mut().map(|serf| serf.release(now)).unwrap_or_default();
-        for event in due {
-            self.event(Event::UserEvent(event));
-        }
+        due.into_iter().for_each(|event| self.event(event));
     }
 
     fn follow(&mut self, now: Instant, outcomes: Vec<Outcome>, body: &[u8]) {
         for outcome in outcomes {
             match outcome {
                 Outcome::Relay => self.broadcast_user(body),
-                Outcome::Event(event) => self.event(Event::UserEvent(event)),
-                Outcome::Rejoin(intent) => self.broadcast_user(&intent),
+                Outcome::Broadcast(body) => self.broadcast_user(&body),
+                Outcome::Tell(event) => self.event(event),
                 Outcome::Gone(name) => self.gone_in_peace(now, &name),
-                // Answers go to members only: a stranger could have them sent to anybody.
-                Outcome::Answer(to, _) | Outcome::Keys { to, .. } if !self.is_member_addr(to) => {
-                    self.stats.ignored += 1;
-                }
-                Outcome::Answer(to, body) => self.transmit(to, &super::user::user_message(&body), false),
-                Outcome::Keys { to, name, payload, query } => {
-                    // Who may speak without a key must not change keys.
-                    let mut none = Vec::new();
-                    let sealed = self.config.verify_incoming;
-                    let keys = if sealed { &mut self.config.keys } else { &mut none };
-                    let Some((answer, changed)) = answer_keys(&name, &payload, keys) else { continue };
-                    if changed {
-                        self.envelope.keyring = Keyring::new(&self.config.keys);
-                        let keys = self.config.keys.clone();
-                        self.event(Event::KeysChanged { keys });
-                    }
-                    let response = self.user.serf.as_ref().map(|serf| serf.response(query, &answer));
-                    let message = super::user::user_message(&response.unwrap_or_default());
-                    self.transmit(to, &message, false);
-                }
+                Outcome::Forward(to, body) => self.send_serf(to, &body),
+                Outcome::Reply(question, body) => self.reply(&question, &body),
+                Outcome::Internal(question) => self.answer_internal(now, &question),
             }
         }
+    }
+
+    /// Sends to members only: a stranger could have things sent to anybody.
+    fn send_serf(&mut self, to: SocketAddr, body: &[u8]) {
+        if self.is_member_addr(to) {
+            self.transmit(to, &user_message(body), false);
+        } else {
+            self.stats.ignored += 1;
+        }
+    }
+
+    /// Sends a response to who asked, and through others if that is wanted.
+    fn reply(&mut self, question: &Question, body: &[u8]) {
+        let (to, relay, asker) = question.way_back();
+        self.send_serf(to, body);
+        let relay = usize::from(relay);
+        if relay == 0 || self.members.len() <= relay || !self.is_member_addr(to) {
+            return;
+        }
+        let Some(wrapped) = relayed(to, asker, body) else { return };
+        let carriers = self.members.pick(&mut self.rng, relay, |known| {
+            let member = &known.member;
+            member.state == MemberState::Alive && member.vsn.protocol_max >= 5 && member.addr != to
+        });
+        for name in carriers {
+            if let Some(addr) = self.members.get(name.as_str()).map(|known| known.member.addr) {
+                self.send_serf(addr, &wrapped);
+            }
+        }
+    }
+
+    /// Answers a question of serf's own.
+    fn answer_internal(&mut self, now: Instant, question: &Question) {
+        let name = question.internal().unwrap_or_default();
+        let answer = if name == "conflict" {
+            self.answer_conflict(&question.payload)
+        } else {
+            self.answer_keys(name, &question.payload)
+        };
+        // A list of keys that is too long is not sent, as nothing that is too long.
+        if let Some(answer) = answer {
+            let _ = self.answer_query(now, question, &answer);
+        }
+    }
+
+    /// Two nodes claim a name, and one of them asks where others believe that it is. It is not for the other one to
+    /// say.
+    fn answer_conflict(&self, name: &[u8]) -> Option<Vec<u8>> {
+        let name = std::str::from_utf8(name).ok().filter(|name| *name != self.config.name.as_str())?;
+        let known = self.members.get(name).map(|known| &*known.member);
+        let leaving = known.is_some_and(|member| self.means_to_leave(&member.name));
+        Some(conflict_answer(known, leaving))
+    }
+
+    fn answer_keys(&mut self, name: &str, payload: &[u8]) -> Option<Vec<u8>> {
+        // Who may speak without a key must not change keys.
+        let mut none = Vec::new();
+        let keys = if self.config.verify_incoming { &mut self.config.keys } else { &mut none };
+        let (answer, changed) = answer_keys(name, payload, keys)?;
+        if changed {
+            self.envelope.keyring = Keyring::new(&self.config.keys);
+            let keys = self.config.keys.clone();
+            self.event(Event::KeysChanged { keys });
+        }
+        Some(answer)
     }
 
     /// Somebody asks to count a dead member as one that left.

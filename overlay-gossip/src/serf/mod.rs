@@ -1,17 +1,22 @@
-//! serf on top of the membership: intents, tags, user events and the keys' questions, so that `serf members` shows
+//! serf on top of the membership: intents, tags, user events and queries, so that `serf members` shows
 //! this node as what it is and a cluster may be of both kinds.
 //!
 //! ```text
 //!   user message ──▶ clock ─┬─ join, leave ──▶ status of members (left, not failed)
 //!                           ├─ event ────────▶ once, coalesced ──▶ Event::UserEvent
-//!                           └─ query ────────▶ acknowledged; questions about keys are answered
+//!                           └─ query ────────▶ passed on; if it is for us: acknowledged, answered ──▶ Event::Query
+//!   your queries ─────────▶ all, or those whose tags match ──▶ Event::QueryAck, QueryAnswer, QueryEnded
 //! ```
 //!
 //! A node speaks it when it was made by [`Membership::with_serf`](crate::Membership::with_serf) or
 //! [`Agent::bind_serf`](crate::tokio::Agent::bind_serf).
 
 mod events;
+mod filter;
 mod keys;
+mod pattern;
+mod push_pull;
+mod query;
 mod state;
 mod tags;
 mod wire;
@@ -21,12 +26,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use self::events::EventError;
+pub use self::query::{AnswerError, Query, QueryError, QueryId, Question};
 pub use self::tags::{Tags, TagsError};
 
 #[cfg(feature = "tokio")]
 pub(crate) use self::events::check_event;
 pub(crate) use self::keys::answer_keys;
-pub(crate) use self::state::{Outcome, Serf, after_state};
+pub(crate) use self::push_pull::after_state;
+pub(crate) use self::state::{Asking, Me, Outcome, Serf};
+pub(crate) use self::wire::{conflict_answer, relayed};
 
 /// How to speak serf.
 #[derive(Clone, Debug, Default)]

@@ -2,26 +2,51 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::events::{Events, check_event};
-use super::wire::{Event, Intent, Message, PUSH_PULL, Query, Response};
-use super::{EventError, Options, UserEvent};
-use crate::wire::{Reader, WireError, Writer};
-use crate::{Member, MemberState, NodeName};
+use super::query::{MAX_MESSAGE, MAX_RUNNING, MAX_TIMEOUT, Running};
+use super::wire::{self, Event, Intent, Message, Response};
+use super::{AnswerError, EventError, Options, Query, QueryError, QueryId, Question, UserEvent, filter};
+use crate::NodeName;
+use crate::wire::WireError;
 
 /// serf's clocks, the status of members by them, and recent events and queries.
 #[derive(Debug)]
 pub(crate) struct Serf {
     me: NodeName,
     options: Options,
-    clock: u64,
-    query_clock: u64,
+    pub(super) clock: u64,
+    pub(super) query_clock: u64,
     status: BTreeMap<NodeName, Status>,
-    events: Events,
-    queries: BTreeSet<(u64, u32)>,
+    pub(super) events: Events,
+    queries: BTreeSet<QueryId>,
+    running: Running,
+}
+
+/// What the membership knows about this node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Me<'a> {
+    /// It is about to go.
+    pub(crate) leaving: bool,
+    /// What it says about itself.
+    pub(crate) meta: &'a [u8],
+}
+
+/// What it takes to ask a question.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asking<'a> {
+    pub(crate) me: Me<'a>,
+    /// Where answers shall go to.
+    pub(crate) addr: SocketAddr,
+    /// A number by chance.
+    pub(crate) id: u32,
+    /// How long to wait, if the question does not say it.
+    pub(crate) timeout: Duration,
+    /// How many members there are.
+    pub(crate) members: usize,
 }
 
 /// The last word of a member about its coming and going.
@@ -36,16 +61,18 @@ struct Status {
 pub(crate) enum Outcome {
     /// Others should hear it, too.
     Relay,
+    /// All shall hear this.
+    Broadcast(Vec<u8>),
     /// Tell the user.
-    Event(UserEvent),
-    /// Somebody believes that this node is leaving: say that it is not.
-    Rejoin(Vec<u8>),
+    Tell(crate::Event),
     /// A member said goodbye; if it is taken for dead, it is gone in peace.
     Gone(NodeName),
-    /// Send this there.
-    Answer(SocketAddr, Vec<u8>),
-    /// Do what the question says, and send the answer that `respond` makes of the result.
-    Keys { to: SocketAddr, name: String, payload: Vec<u8>, query: (u64, u32) },
+    /// Send this to a member.
+    Forward(SocketAddr, Vec<u8>),
+    /// Send this to who asked the question, in all ways that it wants.
+    Reply(Box<Question>, Vec<u8>),
+    /// A question of serf's own: answer it.
+    Internal(Box<Question>),
 }
 
 impl Serf {
@@ -60,15 +87,16 @@ impl Serf {
             status: BTreeMap::new(),
             events,
             queries: BTreeSet::new(),
+            running: Running::default(),
         }
     }
 
-    /// Takes a message. `leaving`: this node is about to go.
+    /// Takes a message.
     pub(crate) fn handle(
         &mut self,
         now: Instant,
         body: &[u8],
-        leaving: bool,
+        me: Me<'_>,
     ) -> Result<Vec<Outcome>, WireError> {
         let mut outcomes = Vec::new();
         match Message::parse(body)? {
@@ -77,14 +105,20 @@ impl Serf {
                     outcomes.push(Outcome::Relay);
                 }
             }
-            Message::Leave(intent) => self.on_leave(intent, leaving, &mut outcomes),
+            Message::Leave(intent) => self.on_leave(intent, me.leaving, &mut outcomes),
             Message::Event(event) => {
                 if self.events.note(&event) {
                     outcomes.push(Outcome::Relay);
-                    outcomes.extend(self.deliver(now, &event).map(Outcome::Event));
+                    outcomes.extend(self.deliver(now, &event).map(Outcome::Tell));
                 }
             }
-            Message::Query(query) => self.on_query(query, &mut outcomes),
+            Message::Query(query) => self.on_query(now, &query, me, &mut outcomes),
+            Message::Response(response) => {
+                outcomes.extend(self.running.take(now, &response).map(Outcome::Tell));
+            }
+            Message::Relayed(relayed) => {
+                outcomes.push(Outcome::Forward(relayed.to, relayed.response.to_vec()));
+            }
             Message::Other => {}
         }
         Ok(outcomes)
@@ -96,12 +130,84 @@ impl Serf {
         now: Instant,
         (name, payload): (&str, &[u8]),
         coalesce: bool,
-    ) -> Result<(Vec<u8>, Option<UserEvent>), EventError> {
+    ) -> Result<Vec<Outcome>, EventError> {
         check_event(name, payload)?;
         let event = Event { ltime: self.events.clock, name, payload, coalesce };
         self.events.note(&event);
-        let delivered = self.deliver(now, &event);
-        Ok((event.to_vec(), delivered))
+        let mut outcomes = vec![Outcome::Broadcast(event.to_vec())];
+        outcomes.extend(self.deliver(now, &event).map(Outcome::Tell));
+        Ok(outcomes)
+    }
+
+    /// A question of this node's own. It is asked, too, if it is one of those that are.
+    pub(crate) fn ask(
+        &mut self,
+        now: Instant,
+        query: &Query,
+        asking: Asking<'_>,
+    ) -> Result<(QueryId, Vec<Outcome>), QueryError> {
+        let filters = query.filters()?;
+        let name = self.me.clone();
+        let asked = wire::Query {
+            ltime: self.query_clock,
+            id: asking.id,
+            from: Some(asking.addr),
+            asker: name.as_str(),
+            flags: if query.ack { wire::Query::ACK } else { 0 },
+            relay: query.relay,
+            timeout: query.timeout.unwrap_or(asking.timeout).min(MAX_TIMEOUT),
+            name: &query.name,
+            payload: &query.payload,
+            filters: &filters,
+        };
+        let message = asked.to_vec();
+        if message.len() > MAX_MESSAGE {
+            return Err(QueryError::TooLong { len: message.len(), max: MAX_MESSAGE });
+        }
+        let running = self.running.len();
+        if running >= MAX_RUNNING {
+            return Err(QueryError::Busy { running });
+        }
+        let id = QueryId { ltime: asked.ltime, id: asked.id };
+        self.running.begin(id, now + asked.timeout, query.ack, asking.members);
+        let mut outcomes = vec![Outcome::Broadcast(message)];
+        self.on_query(now, &asked, asking.me, &mut outcomes);
+        outcomes.retain(|outcome| !matches!(outcome, Outcome::Relay));
+        Ok((id, outcomes))
+    }
+
+    /// What this node says to a question.
+    pub(crate) fn answer(
+        &mut self,
+        now: Instant,
+        question: &Question,
+        payload: &[u8],
+    ) -> Result<Option<Outcome>, AnswerError> {
+        if now > question.deadline {
+            return Err(AnswerError::Late);
+        }
+        let QueryId { ltime, id } = question.id;
+        let me = self.me.clone();
+        let response = Response { ltime, id, from: me.as_str(), payload: Some(payload) };
+        let message = response.to_vec();
+        if message.len() > MAX_MESSAGE {
+            return Err(AnswerError::TooLong { len: message.len(), max: MAX_MESSAGE });
+        }
+        Ok(self.reply(now, question, &response, message))
+    }
+
+    /// Hands a response to who asked, which may be this node.
+    fn reply(
+        &mut self,
+        now: Instant,
+        question: &Question,
+        response: &Response<'_>,
+        message: Vec<u8>,
+    ) -> Option<Outcome> {
+        if self.running.contains(question.id) {
+            return self.running.take(now, response).map(Outcome::Tell);
+        }
+        Some(Outcome::Reply(Box::new(question.clone()), message))
     }
 
     /// "I have joined."
@@ -125,6 +231,14 @@ impl Serf {
         self.status.get(name).is_some_and(|status| status.leaving)
     }
 
+    pub(super) fn has_left(&self, name: &str) -> bool {
+        NodeName::new(name).is_ok_and(|name| self.is_leaving(&name))
+    }
+
+    pub(super) fn status_time(&self, name: &NodeName) -> u64 {
+        self.status.get(name).map_or(0, |status| status.ltime)
+    }
+
     /// A member is new, or back: what it meant to do before is over.
     pub(crate) fn member_came(&mut self, name: &NodeName) {
         if let Some(status) = self.status.get_mut(name) {
@@ -133,81 +247,25 @@ impl Serf {
     }
 
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.events.due(&self.options)
+        self.events.due(&self.options).into_iter().chain(self.running.due()).min()
     }
 
-    pub(crate) fn release(&mut self, now: Instant) -> Vec<UserEvent> {
-        self.events.release(now, &self.options)
+    /// What time brings: events that have waited for newer ones, and the end of questions.
+    pub(crate) fn release(&mut self, now: Instant) -> Vec<crate::Event> {
+        let events = self.events.release(now, &self.options);
+        let mut told: Vec<_> = events.into_iter().map(crate::Event::UserEvent).collect();
+        told.append(&mut self.running.end(now));
+        told
     }
 
-    /// The state for a full exchange.
-    pub(crate) fn state<'a>(&self, members: impl Iterator<Item = &'a Member>) -> Vec<u8> {
-        let members: Vec<&Member> = members.collect();
-        let left: Vec<&&Member> = members.iter().filter(|m| m.state == MemberState::Left).collect();
-        let mut out = vec![PUSH_PULL];
-        let mut w = Writer(&mut out);
-        w.map(6);
-        w.key("EventLTime").uint(self.events.clock);
-        self.events.emit(w.key("Events"));
-        w.key("LTime").uint(self.clock);
-        w.key("LeftMembers").array(left.len());
-        for member in left {
-            w.raw(member.name.as_str().as_bytes());
-        }
-        w.key("QueryLTime").uint(self.query_clock);
-        w.key("StatusLTimes").long_map(members.len());
-        for member in members {
-            let ltime = self.status.get(&member.name).map_or(0, |status| status.ltime);
-            w.key(member.name.as_str()).uint(ltime);
-        }
-        out
-    }
-
-    /// Takes the state of another node. `joining`: it let us in, and what was before does not concern us.
-    pub(crate) fn merge(
-        &mut self,
-        now: Instant,
-        state: &[u8],
-        joining: bool,
-    ) -> Result<Vec<Outcome>, WireError> {
-        let theirs = State::parse(state)?;
-        let mut outcomes = Vec::new();
-        self.witness(theirs.clock.saturating_sub(1));
-        self.events.clock = self.events.clock.max(theirs.event_clock);
-        self.query_clock = self.query_clock.max(theirs.query_clock);
-        for name in &theirs.left {
-            let ltime = theirs.times.get(name).copied().unwrap_or(0);
-            self.on_leave(Intent { ltime, node: name }, false, &mut outcomes);
-        }
-        for (name, ltime) in theirs.times.iter().filter(|(name, _)| !theirs.left.contains(*name)) {
-            self.on_join(Intent { ltime: *ltime, node: name });
-        }
-        if joining {
-            self.events.min = self.events.min.max(theirs.event_clock);
-        }
-        for event in &theirs.events {
-            if self.events.note(event) {
-                outcomes.extend(self.deliver(now, event).map(Outcome::Event));
-            }
-        }
-        outcomes.retain(|outcome| !matches!(outcome, Outcome::Relay));
-        Ok(outcomes)
-    }
-
-    /// The answer to a question, from this node.
-    pub(crate) fn response(&self, (ltime, id): (u64, u32), payload: &[u8]) -> Vec<u8> {
-        let query = Query::named(ltime, id);
-        Response { query, from: self.me.as_str(), payload: Some(payload) }.to_vec()
-    }
-
-    fn on_join(&mut self, intent: Intent<'_>) -> bool {
+    pub(super) fn on_join(&mut self, intent: Intent<'_>) -> bool {
         self.witness(intent.ltime);
         let Some(status) = self.status_of(intent) else { return false };
         *status = Status { ltime: intent.ltime, leaving: false };
         true
     }
 
-    fn on_leave(&mut self, intent: Intent<'_>, leaving: bool, outcomes: &mut Vec<Outcome>) {
+    pub(super) fn on_leave(&mut self, intent: Intent<'_>, leaving: bool, outcomes: &mut Vec<Outcome>) {
         self.witness(intent.ltime);
         let mine = intent.node == self.me.as_str();
         let clock = self.clock;
@@ -215,7 +273,7 @@ impl Serf {
         if mine {
             if !leaving {
                 *status = Status { ltime: clock, leaving: false };
-                outcomes.push(Outcome::Rejoin(self.join_intent()));
+                outcomes.push(Outcome::Broadcast(self.join_intent()));
             }
             return;
         }
@@ -235,12 +293,11 @@ impl Serf {
         (fresh || intent.ltime > status.ltime).then_some(status)
     }
 
-    /// Questions are passed on and acknowledged; those about keys are answered.
-    fn on_query(&mut self, query: Query<'_>, outcomes: &mut Vec<Outcome>) {
+    /// Questions are passed on; who is asked acknowledges them if that is wanted, and answers.
+    fn on_query(&mut self, now: Instant, query: &wire::Query<'_>, me: Me<'_>, outcomes: &mut Vec<Outcome>) {
         self.query_clock = self.query_clock.max(query.ltime.saturating_add(1));
-        if query.ltime.saturating_add(MAX_QUERY_AGE) < self.query_clock
-            || !self.queries.insert((query.ltime, query.id))
-        {
+        let id = QueryId { ltime: query.ltime, id: query.id };
+        if query.ltime.saturating_add(MAX_QUERY_AGE) < self.query_clock || !self.queries.insert(id) {
             return;
         }
         while self.queries.len() > MAX_QUERIES {
@@ -249,115 +306,32 @@ impl Serf {
         if !query.is_private() {
             outcomes.push(Outcome::Relay);
         }
-        let Some(to) = query.from.filter(|_| query.is_for(self.me.as_str())) else { return };
+        let addressed = |_: &SocketAddr| filter::is_for(query.filters, self.me.as_str(), me.meta);
+        let Some(to) = query.from.filter(addressed) else { return };
+        let question = Question::new(now, query, to);
         if query.wants_ack() {
-            let ack = Response { query, from: self.me.as_str(), payload: None };
-            outcomes.push(Outcome::Answer(to, ack.to_vec()));
+            let name = self.me.clone();
+            let ack = Response { ltime: id.ltime, id: id.id, from: name.as_str(), payload: None };
+            outcomes.extend(self.reply(now, &question, &ack, ack.to_vec()));
         }
-        if let Some(name) = query.name.strip_prefix("_serf_") {
-            let (name, payload) = (name.to_owned(), query.payload.to_vec());
-            outcomes.push(Outcome::Keys { to, name, payload, query: (query.ltime, query.id) });
-        }
+        outcomes.push(match question.internal() {
+            Some(_) => Outcome::Internal(Box::new(question)),
+            None => Outcome::Tell(crate::Event::Query(question)),
+        });
     }
 
-    fn deliver(&mut self, now: Instant, event: &Event<'_>) -> Option<UserEvent> {
+    pub(super) fn deliver(&mut self, now: Instant, event: &Event<'_>) -> Option<crate::Event> {
         let event = UserEvent {
             ltime: event.ltime,
             name: event.name.to_owned(),
             payload: Bytes::copy_from_slice(event.payload),
             coalesce: event.coalesce,
         };
-        self.events.deliver(now, event, &self.options)
+        self.events.deliver(now, event, &self.options).map(crate::Event::UserEvent)
     }
 
-    fn witness(&mut self, ltime: u64) {
+    pub(super) fn witness(&mut self, ltime: u64) {
         self.clock = self.clock.max(ltime.saturating_add(1));
-    }
-}
-
-/// What another node's state says.
-#[derive(Debug, Default)]
-struct State<'a> {
-    clock: u64,
-    event_clock: u64,
-    query_clock: u64,
-    times: BTreeMap<&'a str, u64>,
-    left: BTreeSet<&'a str>,
-    events: Vec<Event<'a>>,
-}
-
-impl<'a> State<'a> {
-    fn parse(state: &'a [u8]) -> Result<Self, WireError> {
-        let Some((&PUSH_PULL, rest)) = state.split_first() else { return Err(WireError::Malformed) };
-        let mut theirs = Self::default();
-        Reader(rest).map(|key, r| {
-            match key {
-                b"LTime" => theirs.clock = r.uint()?,
-                b"EventLTime" => theirs.event_clock = r.uint()?,
-                b"QueryLTime" => theirs.query_clock = r.uint()?,
-                b"StatusLTimes" => r.map(|name, r| {
-                    let name = std::str::from_utf8(name).map_err(|_| WireError::Malformed)?;
-                    theirs.times.insert(name, r.uint()?);
-                    Ok(true)
-                })?,
-                b"LeftMembers" => {
-                    for _ in 0..r.array()? {
-                        theirs.left.insert(r.text()?);
-                    }
-                }
-                b"Events" => {
-                    for _ in 0..r.array()? {
-                        read_slot(r, &mut theirs.events)?;
-                    }
-                }
-                _ => return Ok(false),
-            }
-            Ok(true)
-        })?;
-        Ok(theirs)
-    }
-}
-
-/// The events of one tick, or nothing.
-fn read_slot<'a>(r: &mut Reader<'a>, events: &mut Vec<Event<'a>>) -> Result<(), WireError> {
-    if let [0xc0, rest @ ..] = r.0 {
-        r.0 = rest;
-        return Ok(());
-    }
-    let start = events.len();
-    let mut ltime = 0;
-    r.map(|key, r| {
-        match key {
-            b"LTime" => ltime = r.uint()?,
-            b"Events" => {
-                for _ in 0..r.array()? {
-                    let mut event = Event { ltime: 0, name: "", payload: &[], coalesce: false };
-                    r.map(|key, r| {
-                        match key {
-                            b"Name" => event.name = r.text()?,
-                            b"Payload" => event.payload = r.optional()?.unwrap_or_default(),
-                            _ => return Ok(false),
-                        }
-                        Ok(true)
-                    })?;
-                    events.push(event);
-                }
-            }
-            _ => return Ok(false),
-        }
-        Ok(true)
-    })?;
-    events.iter_mut().skip(start).for_each(|event| event.ltime = ltime);
-    Ok(())
-}
-
-/// What follows serf's state in that of a node that has more to say.
-pub(crate) fn after_state(state: &[u8]) -> &[u8] {
-    let Some((&PUSH_PULL, rest)) = state.split_first() else { return state };
-    let mut r = Reader(rest);
-    match r.skip() {
-        Ok(()) => r.0,
-        Err(_) => &[],
     }
 }
 

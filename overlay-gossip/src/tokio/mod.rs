@@ -210,6 +210,30 @@ impl Agent {
         Ok(())
     }
 
+    /// Asks all members something, or those that the query names; see
+    /// [`Membership::query`](crate::Membership::query). What they say arrives as events.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError`](crate::serf::QueryError) when nobody could understand it, too many are running, or this node
+    /// does not speak serf or has been shut down.
+    #[cfg(feature = "serf")]
+    pub async fn query(
+        &self,
+        query: crate::serf::Query,
+    ) -> Result<crate::serf::QueryId, crate::serf::QueryError> {
+        let (done, asked) = oneshot::channel();
+        self.order(Command::Query(Box::new(query), done));
+        asked.await.unwrap_or(Err(crate::serf::QueryError::Stopped))
+    }
+
+    /// Answers a question: [`Event::Query`]. What is too long, or too late, is not sent: see
+    /// [`Membership::answer_query`](crate::Membership::answer_query).
+    #[cfg(feature = "serf")]
+    pub fn answer_query(&self, question: crate::serf::Question, payload: Bytes) {
+        self.order(Command::AnswerQuery(Box::new(question), payload));
+    }
+
     /// Changes the tags of a member that speaks serf.
     #[cfg(feature = "serf")]
     pub fn set_tags(&self, tags: &crate::serf::Tags) {
@@ -251,6 +275,10 @@ enum Command {
         payload: Bytes,
         coalesce: bool,
     },
+    #[cfg(feature = "serf")]
+    Query(Box<crate::serf::Query>, oneshot::Sender<Result<crate::serf::QueryId, crate::serf::QueryError>>),
+    #[cfg(feature = "serf")]
+    AnswerQuery(Box<crate::serf::Question>, Bytes),
 }
 
 /// Snapshots for readers.

@@ -226,6 +226,12 @@ impl Pump {
             Command::SendEvent { name, payload, coalesce } => {
                 let _ = self.machine.send_event(now, &name, &payload, coalesce); // checked before
             }
+            #[cfg(feature = "serf")]
+            Command::Query(query, done) => drop(done.send(self.machine.query(now, &query))),
+            #[cfg(feature = "serf")]
+            Command::AnswerQuery(question, payload) => {
+                let _ = self.machine.answer_query(now, &question, &payload); // too late: nobody waits
+            }
             Command::ReportRefused(name) => self.machine.report_refused(now, &name),
         }
     }

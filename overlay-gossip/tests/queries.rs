@@ -1,0 +1,270 @@
+//! Questions and answers between machines, without sockets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    missing_docs,
+    reason = "tests"
+)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use overlay_gossip::serf::{AnswerError, Options, Query, QueryError, Question, Tags};
+use overlay_gossip::{
+    Action, Config, DialId, Event, Input, MemberState, Membership, NodeName, Output, Profile, StreamId,
+};
+
+#[test]
+fn who_is_asked_answers_and_the_asker_hears_each_once() {
+    let mut cluster = Cluster::new(&["web", "web", "db", "web"]);
+    let mut query = Query::new("uptime", "in seconds");
+    query.tags.insert("role".into(), "^web$".into());
+    query.ack = true;
+    let id = cluster.query(0, &query).unwrap();
+    cluster.run(500);
+    let asked: Vec<usize> = (0..4).filter(|i| !cluster.questions(*i).is_empty()).collect();
+    assert_eq!(asked, [0, 1, 3], "all web nodes, the asker among them");
+    for i in asked {
+        let [question] = cluster.questions(i).try_into().unwrap();
+        assert_eq!((&*question.name, &*question.payload), ("uptime", b"in seconds".as_slice()));
+        assert_eq!(question.asker, Some(name(0)));
+        cluster.answer(i, &question, "12").unwrap();
+        cluster.answer(i, &question, "again").unwrap();
+    }
+    cluster.run(500);
+    let (acks, answers) = cluster.heard(0);
+    assert_eq!(acks, ["n0", "n1", "n3"]);
+    assert_eq!(answers, ["n0 12", "n1 12", "n3 12"]);
+    cluster.run(5000);
+    let ended = Event::QueryEnded { query: id, acks: 3, answers: 3 };
+    assert_eq!(cluster.events[0].iter().filter(|event| **event == ended).count(), 1);
+    let question = cluster.questions(1).remove(0);
+    assert_eq!(cluster.answer(1, &question, "late"), Err(AnswerError::Late));
+    assert!((0..4).all(|i| cluster.nodes[i].stats().malformed == 0));
+}
+
+#[test]
+fn only_named_nodes_are_asked_and_without_acknowledgements_none_come() {
+    let mut cluster = Cluster::new(&["a", "b", "c"]);
+    let query = Query { nodes: vec![name(2), name(7)], ..Query::new("who", "") };
+    cluster.query(1, &query).unwrap();
+    cluster.run(500);
+    assert_eq!([0, 1, 2].map(|i| cluster.questions(i).len()), [0, 0, 1]);
+    let question = cluster.questions(2).remove(0);
+    cluster.answer(2, &question, "me").unwrap();
+    cluster.run(100);
+    assert_eq!(cluster.heard(1), (vec![], vec!["n2 me".to_owned()]));
+}
+
+#[test]
+fn relayed_answers_arrive_when_the_direct_ones_are_lost() {
+    let mut cluster = Cluster::new(&["x"; 6]);
+    // Nothing but what carriers pass on may come back from the one that answers.
+    cluster.cut = Some((5, 0));
+    cluster.query(0, &Query { ack: true, ..Query::new("q", "") }).unwrap();
+    cluster.run(1000);
+    assert_eq!(cluster.heard(0).0.len(), 5);
+    cluster.events.iter_mut().for_each(Vec::clear);
+    cluster.query(0, &Query { relay: 3, ack: true, ..Query::new("q", "") }).unwrap();
+    cluster.run(1000);
+    let question = cluster.questions(5).remove(0);
+    cluster.answer(5, &question, "by others").unwrap();
+    cluster.run(500);
+    let (acks, answers) = cluster.heard(0);
+    assert_eq!(acks, ["n0", "n1", "n2", "n3", "n4", "n5"]);
+    assert_eq!(answers, ["n5 by others"]);
+}
+
+#[test]
+fn what_nobody_could_understand_is_not_asked() {
+    let mut cluster = Cluster::new(&["x"]);
+    let tagged = |expression: &str| {
+        let tags = BTreeMap::from([("role".to_owned(), expression.to_owned())]);
+        Query { tags, ..Query::new("q", "") }
+    };
+    assert!(matches!(cluster.query(0, &tagged("(")), Err(QueryError::Expression { .. })));
+    assert!(matches!(cluster.query(0, &tagged("(x{999}){999}")), Err(QueryError::Expression { .. })));
+    let long = Query::new("q", vec![0; 1000]);
+    assert!(matches!(cluster.query(0, &long), Err(QueryError::TooLong { max: 1024, .. })));
+    let many =
+        Query { tags: (0..20).map(|i| (i.to_string(), String::new())).collect(), ..Query::new("q", "") };
+    assert_eq!(cluster.query(0, &many), Err(QueryError::Filters { count: 20, max: 16 }));
+    for _ in 0..64 {
+        cluster.query(0, &Query::new("q", "")).unwrap();
+    }
+    assert_eq!(cluster.query(0, &Query::new("q", "")), Err(QueryError::Busy { running: 64 }));
+    let question = cluster.questions(0).remove(0);
+    assert!(matches!(cluster.answer(0, &question, &"x".repeat(1024)), Err(AnswerError::TooLong { .. })));
+    cluster.run(5000);
+    cluster.query(0, &Query::new("q", "")).unwrap();
+}
+
+#[test]
+fn strangers_get_no_answers_and_nothing_passed_on() {
+    let mut cluster = Cluster::new(&["x", "x"]);
+    let stranger = b"\xa4\xc0\xa8\x01\x01";
+    let mut query = b"\x08\x04\x86\xa4Addr".to_vec();
+    query.extend_from_slice(stranger);
+    query.extend_from_slice(b"\xa4Port\xcd\x1f\x0a\xa5LTime\x01\xa2ID\x05\xa5Flags\x01\xa4Name\xa1q");
+    let mut relay = b"\x08\x09\x82\xa8DestAddr\x82\xa2IP".to_vec();
+    relay.extend_from_slice(stranger);
+    relay.extend_from_slice(b"\xa4Port\xcd\x1f\x0a\xa8DestName\xa1x\x05\x80");
+    // A leave intent in the disguise of an answer.
+    let mut intent = b"\x08\x09\x82\xa8DestAddr\x82\xa2IP\xa4\x7f\x00\x00\x02\xa4Port\xcd\x1f\x0a".to_vec();
+    intent.extend_from_slice(b"\xa8DestName\xa1x\x00\x82\xa4Node\xa2n1\xa5LTime\x7f");
+    for (payload, ignored, malformed) in [(query, 1, 0), (relay, 2, 0), (intent, 2, 1)] {
+        let input = Input::Datagram { from: "192.168.1.1:7946".parse().unwrap(), payload: &payload };
+        cluster.nodes[0].handle_input(cluster.now, input).unwrap();
+        while let Some(output) = cluster.nodes[0].poll_output() {
+            assert!(!matches!(output, Output::Transmit(_)), "{output:?}");
+        }
+        let stats = cluster.nodes[0].stats();
+        assert_eq!((stats.ignored, stats.malformed), (ignored, malformed));
+    }
+}
+
+/// Nodes that have joined the first one.
+struct Cluster {
+    now: Instant,
+    nodes: Vec<Membership>,
+    events: Vec<Vec<Event>>,
+    /// Answers from one to the other get lost.
+    cut: Option<(usize, usize)>,
+}
+
+impl Cluster {
+    fn new(roles: &[&str]) -> Self {
+        let now = Instant::now();
+        let node = |(i, role): (usize, &&str)| {
+            let mut config = Config::new(name(i), Profile::Fast);
+            config.advertise = addr(i);
+            let mut tags = Tags::new();
+            tags.insert("role", *role).unwrap();
+            Membership::with_serf(config, Options { tags, ..Options::default() }, now, i as u64)
+        };
+        let nodes: Vec<_> = roles.iter().enumerate().map(node).collect();
+        let events = vec![Vec::new(); nodes.len()];
+        let mut cluster = Self { now, nodes, events, cut: None };
+        for i in 1..roles.len() {
+            cluster.nodes[i].join(now, addr(0));
+        }
+        cluster.run(3000);
+        let all = roles.len();
+        assert!(
+            cluster
+                .nodes
+                .iter()
+                .all(|n| n.members().filter(|m| m.state == MemberState::Alive).count() == all)
+        );
+        cluster
+    }
+
+    fn query(&mut self, i: usize, query: &Query) -> Result<overlay_gossip::serf::QueryId, QueryError> {
+        let id = self.nodes[i].query(self.now, query);
+        self.drain();
+        id
+    }
+
+    fn answer(&mut self, i: usize, question: &Question, payload: &str) -> Result<(), AnswerError> {
+        let answered = self.nodes[i].answer_query(self.now, question, payload.as_bytes());
+        self.drain();
+        answered
+    }
+
+    fn questions(&self, i: usize) -> Vec<Question> {
+        let question = |event: &Event| match event {
+            Event::Query(question) => Some(question.clone()),
+            _ => None,
+        };
+        self.events[i].iter().filter_map(question).collect()
+    }
+
+    /// Who acknowledged, and who answered what.
+    fn heard(&self, i: usize) -> (Vec<String>, Vec<String>) {
+        let (mut acks, mut answers) = (Vec::new(), Vec::new());
+        for event in &self.events[i] {
+            match event {
+                Event::QueryAck { from, .. } => acks.push(from.to_string()),
+                Event::QueryAnswer { from, payload, .. } => {
+                    answers.push(format!("{from} {}", String::from_utf8_lossy(payload)));
+                }
+                _ => {}
+            }
+        }
+        acks.sort();
+        answers.sort();
+        (acks, answers)
+    }
+
+    fn run(&mut self, ms: u64) {
+        let end = self.now + Duration::from_millis(ms);
+        while self.now < end {
+            self.now += Duration::from_millis(5);
+            for node in &mut self.nodes {
+                node.handle_timeout(self.now);
+            }
+            self.drain();
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some((i, output)) =
+            self.nodes.iter_mut().enumerate().find_map(|(i, node)| node.poll_output().map(|out| (i, out)))
+        {
+            match output {
+                Output::Transmit(t) => {
+                    let to = index(t.to);
+                    // Answers travel alone; what is gossiped is compound, and what is asked is long.
+                    let answer = matches!(*t.payload, [8, 5, ..]);
+                    if !(answer && self.cut == Some((i, to))) {
+                        let input = Input::Datagram { from: addr(i), payload: &t.payload };
+                        let _ = self.nodes[to].handle_input(self.now, input);
+                    }
+                }
+                Output::Event(event) => self.events[i].push(event),
+                Output::Action(Action::Dial { id, to, payload, .. }) => {
+                    self.dial((i, id), index(to), &payload);
+                }
+                Output::Action(Action::Reply { .. }) => {}
+            }
+        }
+    }
+
+    fn dial(&mut self, (i, id): (usize, DialId), to: usize, payload: &[u8]) {
+        let request = Input::Request { id: StreamId(0), from: addr(i), payload };
+        let _ = self.nodes[to].handle_input(self.now, request);
+        let mut others = Vec::new();
+        while let Some(output) = self.nodes[to].poll_output() {
+            match output {
+                Output::Action(Action::Reply { payload, .. }) => {
+                    let _ = self.nodes[i].handle_input(self.now, Input::Replied { id, payload: &payload });
+                }
+                Output::Event(event) => self.events[to].push(event),
+                other => others.push(other),
+            }
+        }
+        for output in others {
+            if let Output::Transmit(t) = output {
+                let input = Input::Datagram { from: addr(to), payload: &t.payload };
+                let _ = self.nodes[index(t.to)].handle_input(self.now, input);
+            }
+        }
+    }
+}
+
+fn name(i: usize) -> NodeName {
+    NodeName::new(format!("n{i}")).unwrap()
+}
+
+fn addr(i: usize) -> SocketAddr {
+    format!("127.0.0.{}:7946", i + 1).parse().unwrap()
+}
+
+fn index(addr: SocketAddr) -> usize {
+    usize::from(
+        addr.to_string().trim_start_matches("127.0.0.").split_once(':').unwrap().0.parse::<u8>().unwrap(),
+    ) - 1
+}
