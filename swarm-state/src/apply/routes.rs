@@ -18,8 +18,7 @@ impl State {
             let text = format!("node {name} reports {count} routes: at most {LIMIT} are taken");
             return Err(Rejection::rpc(RejectionKind::InvalidArgument, text));
         }
-        let nets: BTreeSet<IpNet> =
-            nets.iter().map(IpNet::trunc).filter(|net| self.is_foreign(*net)).collect();
+        let nets: BTreeSet<IpNet> = nets.iter().map(IpNet::trunc).filter(|net| is_foreign(*net)).collect();
         let nets: Vec<IpNet> = nets.into_iter().collect();
         if self.routes(node) != nets {
             self.exclude(node, &nets);
@@ -37,13 +36,12 @@ impl State {
         let command = IpamCommand::Exclude { by: node_key(node), nets: nets.to_vec() };
         let _ = self.ipam.apply(self.now.as_millis(), &command); // never refused
     }
+}
 
-    /// Whether a network of these addresses would cut a host off from something. Of the swarm's own subnets, also those
-    /// that were removed a moment ago, hosts have routes because of the swarm.
-    fn is_foreign(&self, net: IpNet) -> bool {
-        let own = self.ipam.overlapping(net).any(|(subnet, _)| subnet.contains(&net));
-        !own && !is_default(net) && !INTERNAL.iter().any(|internal| internal.contains(&net))
-    }
+/// Whether a network of these addresses would cut a host off from something. A route over a subnet of the swarm counts:
+/// it is told of, and keeps the subnet free when its network is removed. Nodes do not report their routes into the swarm.
+fn is_foreign(net: IpNet) -> bool {
+    !is_default(net) && !INTERNAL.iter().any(|internal| internal.contains(&net))
 }
 
 /// A default route, or one of the parts into which VPNs cut it.
