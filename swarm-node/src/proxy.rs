@@ -1,12 +1,13 @@
 //! Published ports for clients on the node itself: `curl localhost:8080`.
 //!
 //! Clients from outside never come here: the mesh takes their packets before, and its guard drops the rest. A listener is
-//! opened after the guard stands, and reserves the port, so that no other program of the host takes it.
+//! opened after the guard stands, and reserves the port, so that no other program of the host takes it. It listens at the
+//! addresses of each version of IP in which the mesh serves, and speaks IPv4 to the tasks.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -32,30 +33,39 @@ const DIAL: Duration = Duration::from_secs(2);
 
 /// Keeps a listener for each published TCP port.
 pub(crate) async fn run(worker: Arc<Worker>) {
-    let mut tables = worker.tables.subscribe();
-    let mut listeners: BTreeMap<u16, AbortHandle> = BTreeMap::new();
+    let (mut tables, mut passes) = (worker.tables.subscribe(), worker.plane().passes());
+    let mut listeners: BTreeMap<SocketAddr, AbortHandle> = BTreeMap::new();
     let mut tasks = JoinSet::new();
     loop {
         tables.mark_unchanged();
-        let wanted = ports(&worker);
-        listeners.retain(|port, handle| {
-            let keep = wanted.contains(port);
+        let wanted = sockets(&worker, passes.borrow_and_update().ipv6);
+        listeners.retain(|socket, handle| {
+            let keep = wanted.contains(socket);
             if !keep {
                 handle.abort();
             }
             keep && !handle.is_finished()
         });
-        if wanted.iter().any(|port| !listeners.contains_key(port)) {
+        if wanted.iter().any(|socket| !listeners.contains_key(socket)) {
             worker.plane().sync().await;
         }
-        for port in wanted {
-            listeners.entry(port).or_insert_with(|| tasks.spawn(listen(Arc::clone(&worker), port)));
+        for socket in wanted {
+            listeners.entry(socket).or_insert_with(|| tasks.spawn(listen(Arc::clone(&worker), socket)));
         }
         while tasks.try_join_next().is_some() {}
-        if tables.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = tables.changed() => if changed.is_err() { return },
+            changed = passes.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// Where to listen.
+fn sockets(worker: &Worker, ipv6: bool) -> BTreeSet<SocketAddr> {
+    let second = ipv6.then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    let addresses: Vec<IpAddr> = second.into_iter().chain([IpAddr::V4(Ipv4Addr::UNSPECIFIED)]).collect();
+    let at = |port| addresses.iter().map(move |ip| SocketAddr::new(*ip, port));
+    ports(worker).into_iter().flat_map(at).collect()
 }
 
 fn ports(worker: &Worker) -> BTreeSet<u16> {
@@ -83,13 +93,15 @@ fn ingress(worker: &Worker) -> Option<Arc<View>> {
     worker.tables.borrow().views.get(&network.id).cloned()
 }
 
-async fn listen(worker: Arc<Worker>, port: u16) {
+async fn listen(worker: Arc<Worker>, at: SocketAddr) {
+    let port = at.port();
     let listener = loop {
-        match bind(port) {
+        match bind(at) {
             Ok(listener) => break listener,
             Err(error) => {
                 crate::notice(&format!(
-                    "published port {port} is not served for clients on this node: {error}"
+                    "published port {port} is not served at {} for clients on this node: {error}",
+                    at.ip()
                 ));
                 sleep(Duration::from_secs(5)).await;
             }
@@ -108,11 +120,14 @@ async fn listen(worker: Arc<Worker>, port: u16) {
     }
 }
 
-fn bind(port: u16) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+fn bind(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
     socket.set_nonblocking(true)?;
-    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())?;
+    socket.bind(&at.into())?;
     socket.listen(128)?;
     TcpListener::from_std(socket.into())
 }

@@ -35,7 +35,8 @@ pub struct Desired {
     pub rules: BTreeSet<Rule>,
     /// Values below `/proc/sys`, by dotted or slashed name: `net.ipv4.ip_forward`, `net/ipv4/conf/ofabric/rp_filter`.
     ///
-    /// Write names that contain an interface with slashes if the interface has a dot in its name.
+    /// Write names that contain an interface with slashes if the interface has a dot in its name. Those of `all`
+    /// interfaces are written last.
     pub sysctls: BTreeMap<String, String>,
 }
 

@@ -311,7 +311,10 @@ impl Plan {
     }
 
     fn sysctls(&mut self, left: &Observed, desired: &Desired) {
-        for (name, value) in &desired.sysctls {
+        // What is written for all interfaces may change what each of them does: that one is prepared first.
+        let for_all = |name: &str| name.split(['/', '.']).any(|part| part == "all");
+        let (all, each): (Vec<_>, Vec<_>) = desired.sysctls.iter().partition(|(name, _)| for_all(name));
+        for (name, value) in each.into_iter().chain(all) {
             if left.sysctls.get(name) != Some(value) {
                 let change = Change::SetSysctl { name: name.clone(), value: value.clone() };
                 self.here(Phase::Sysctl, change);

@@ -1,8 +1,7 @@
 //! Scene → interfaces, addresses, routes and neighbours of the node's namespace.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::IpNet;
 use overlay_core::{MacAddr, Vni};
 use overlay_linux::link::{
     Desired, Family, FdbEntry, Link, LinkName, Mark, NeighbourKey, Peer, Route, Rule, Scope, Vxlan,
@@ -11,7 +10,7 @@ use overlay_linux::user::GSO_MAX_SIZE;
 
 use super::{
     mark,
-    scene::{Fabric, Layout, Overlay, OverlayPlane, Scene, TaskScene, Underlay},
+    scene::{Fabric, HostIpv6, Layout, Overlay, OverlayPlane, Scene, TaskScene, Underlay},
 };
 
 /// The fabric's device.
@@ -37,6 +36,9 @@ pub(crate) fn desired(scene: &Scene) -> Desired {
     gateway(&mut desired, scene, underlay);
     if let Some(own) = &scene.fabric {
         fabric(&mut desired, own, underlay);
+        if scene.gateway.ipv6 {
+            fabric_ipv6(&mut desired, own);
+        }
     }
     for network in scene.overlays.values() {
         if let OverlayPlane::Kernel(layout) = network.plane {
@@ -50,16 +52,39 @@ pub(crate) fn desired(scene: &Scene) -> Desired {
 }
 
 fn gateway(desired: &mut Desired, scene: &Scene, underlay: &Underlay) {
-    let bridge = Link::bridge().with_mtu(underlay.mtu).with_address(scene.gateway.address);
-    desired.links.insert(name(GATEWAY), bridge);
-    for (key, value) in [
-        ("net.ipv4.ip_forward", "1"),
-        // The kernel takes the greater of `all` and the device's own value; replies of the mesh are asymmetric.
-        ("net.ipv4.conf.all.rp_filter", "0"),
-        ("net.ipv4.conf.docker_gwbridge.rp_filter", "0"),
-    ] {
-        desired.sysctls.insert(key.to_owned(), value.to_owned());
+    let mut bridge = Link::bridge().with_mtu(underlay.mtu);
+    for family in [Family::V4, Family::V6] {
+        bridge.addresses.extend(scene.gateway.own(family));
     }
+    desired.links.insert(name(GATEWAY), bridge);
+    set(
+        desired,
+        [
+            ("net.ipv4.ip_forward", "1"),
+            // The kernel takes the greater of `all` and the device's own value; replies of the mesh are asymmetric.
+            ("net.ipv4.conf.all.rp_filter", "0"),
+            ("net.ipv4.conf.docker_gwbridge.rp_filter", "0"),
+        ],
+    );
+    if underlay.ipv6 != HostIpv6::Missing {
+        deaf(desired, GATEWAY);
+    }
+    if let (HostIpv6::On { advised }, true) = (&underlay.ipv6, scene.gateway.ipv6) {
+        set(desired, [("net.ipv6.conf.all.forwarding", "1")]);
+        // Who forwards does not listen to routers any more, unless told to.
+        for device in advised {
+            desired.sysctls.insert(format!("net/ipv6/conf/{device}/accept_ra"), "2".to_owned());
+        }
+    }
+}
+
+/// This host believes no router that a task pretends to be.
+fn deaf(desired: &mut Desired, device: &str) {
+    desired.sysctls.insert(format!("net/ipv6/conf/{device}/accept_ra"), "0".to_owned());
+}
+
+fn set<const N: usize>(desired: &mut Desired, values: [(&str, &str); N]) {
+    desired.sysctls.extend(values.map(|(key, value)| (key.to_owned(), value.to_owned())));
 }
 
 fn fabric(desired: &mut Desired, fabric: &Fabric, underlay: &Underlay) {
@@ -71,10 +96,9 @@ fn fabric(desired: &mut Desired, fabric: &Fabric, underlay: &Underlay) {
     }
     desired.links.insert(dev.clone(), link);
     // Replies come home through the fabric with this node's own address as source.
-    for key in ["rp_filter=0", "accept_local=1"] {
-        if let Some((key, value)) = key.split_once('=') {
-            desired.sysctls.insert(format!("net.ipv4.conf.{FABRIC}.{key}"), value.to_owned());
-        }
+    set(desired, [("net.ipv4.conf.ofabric.rp_filter", "0"), ("net.ipv4.conf.ofabric.accept_local", "1")]);
+    if underlay.ipv6 != HostIpv6::Missing {
+        deaf(desired, FABRIC);
     }
     for peer in fabric.peers.values() {
         let (Some(mac), Some(mark)) = (mac_of(peer.address), mark::of(peer.address, fabric.address)) else {
@@ -91,6 +115,26 @@ fn fabric(desired: &mut Desired, fabric: &Fabric, underlay: &Underlay) {
     }
 }
 
+/// The ways back to ingress nodes over IPv6. The fabric needs no addresses for that: a node's is link-local, and follows from
+/// its MAC address.
+fn fabric_ipv6(desired: &mut Desired, fabric: &Fabric) {
+    let dev = name(FABRIC);
+    for peer in fabric.peers.values() {
+        let (Some(mac), Some(mark)) = (mac_of(peer.address), mark::of(peer.address, fabric.address)) else {
+            continue;
+        };
+        let node = IpAddr::V6(link_local(mac));
+        desired.neighbours.insert(NeighbourKey { dev: dev.clone(), ip: node }, mac);
+        let way = Route { dev: Some(dev.clone()), ..Route::default_via(node).in_table(mark) };
+        desired.routes.insert(way);
+        desired.rules.insert(Rule {
+            iif: Some(name(GATEWAY)),
+            mark: Some(Mark { value: mark, mask: u32::MAX }),
+            ..Rule::new(Family::V6, PREF, mark)
+        });
+    }
+}
+
 /// The tunnel answers for tasks on other nodes; those on this node find each other by themselves.
 fn overlay(desired: &mut Desired, (network, layout): (&Overlay, Layout), underlay: &Underlay) {
     let tunnel = tunnel_name(network.vni);
@@ -100,9 +144,18 @@ fn overlay(desired: &mut Desired, (network, layout): (&Overlay, Layout), underla
     if layout == Layout::Bridge {
         let bridge = bridge_name(network.vni);
         desired.links.insert(bridge.clone(), Link::bridge().with_mtu(mtu));
+        if underlay.ipv6 != HostIpv6::Missing {
+            deaf(desired, bridge.as_str());
+        }
         link = link.with_master(bridge);
     }
     desired.links.insert(tunnel.clone(), link);
+    if network.remote.iter().any(|remote| remote.ip.is_ipv6()) {
+        // It answers for neighbours, also where the host itself has no IPv6. It needs no address for that.
+        for (key, value) in [("accept_ra", "0"), ("addr_gen_mode", "1"), ("disable_ipv6", "0")] {
+            desired.sysctls.insert(format!("net/ipv6/conf/{tunnel}/{key}"), value.to_owned());
+        }
+    }
     for remote in &network.remote {
         desired.neighbours.insert(NeighbourKey { dev: tunnel.clone(), ip: remote.ip }, remote.mac);
         desired.fdb.insert(FdbEntry { dev: tunnel.clone(), mac: remote.mac, dst: remote.vtep, vni: None });
@@ -128,18 +181,27 @@ fn attach(desired: &mut Desired, scene: &Scene, underlay: &Underlay, (id, task):
         desired.links.insert(task_link("ve", index, id), link);
     }
     let index = scene.interfaces(task).count();
-    let bridge = scene.gateway.address;
-    let address = IpNet::V4(ipnet::Ipv4Net::new_assert(task.gateway_addr, bridge.prefix_len()));
-    let peer = Peer::new(task.netns.clone(), name(&format!("eth{index}")))
+    let mut peer = Peer::new(task.netns.clone(), name(&format!("eth{index}")))
         .with_mac(MacAddr::from_ipv4(task.gateway_addr))
-        .with_mtu(underlay.mtu)
-        .with_address(address);
-    let peer = match task.outside {
-        true => peer.with_route(Route::default_via(IpAddr::V4(bridge.addr()))),
-        false => peer,
-    };
+        .with_mtu(underlay.mtu);
+    for family in [Family::V4, Family::V6] {
+        let own = scene.gateway.interface(task.gateway_addr, family);
+        let via = scene.gateway.own(family).filter(|_| task.outside);
+        peer.addresses.extend(own);
+        peer.routes.extend(via.map(|bridge| Route::default_via(bridge.addr())));
+    }
     let link = Link::veth(peer).with_mtu(underlay.mtu).with_master(name(GATEWAY)).isolated();
     desired.links.insert(task_link("vg", index, id), link);
+}
+
+/// The link-local address that the kernel would make from a MAC address ([RFC 4291], appendix A).
+///
+/// [RFC 4291]: https://www.rfc-editor.org/rfc/rfc4291
+fn link_local(mac: MacAddr) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.octets();
+    let [one, two] = [[a ^ 2, b], [c, 0xff]].map(u16::from_be_bytes);
+    let [three, four] = [[0xfe, d], [e, f]].map(u16::from_be_bytes);
+    Ipv6Addr::new(0xfe80, 0, 0, 0, one, two, three, four)
 }
 
 /// MAC address of an interface whose address is `ip`; only IPv4 ones are numbered so.
@@ -189,6 +251,7 @@ mod tests {
             addresses: Default::default(),
             port: 4789,
             kernel_vxlan: true,
+            ipv6: HostIpv6::Missing,
         };
         let overlay = Overlay { vni: Vni::new(4097).unwrap(), remote: Default::default(), plane };
         let task = TaskScene {
@@ -237,5 +300,26 @@ mod tests {
         let links = links_of(&scene(OverlayPlane::User(None)));
         assert!(matches!(links["ve.00123456789"].kind, LinkKind::Veth(_)));
         assert!(!links.contains_key("ov001001") && links["ve.00123456789"].master.is_none());
+    }
+
+    #[test]
+    fn a_fabric_address_follows_from_the_mac_address() {
+        let mac = "02:42:0a:00:00:03".parse().unwrap();
+        assert_eq!(link_local(mac).to_string(), "fe80::42:aff:fe00:3");
+    }
+
+    #[test]
+    fn routers_are_heard_on_before_this_host_forwards() {
+        let mut scene = scene(OverlayPlane::User(None));
+        let advised = ["eth0.7".to_owned()].into();
+        let underlay = scene.underlay.take().unwrap();
+        scene.underlay = Some(Underlay { ipv6: HostIpv6::On { advised }, ..underlay });
+        let value = |scene: &Scene, key: &str| desired(scene).sysctls.get(key).cloned();
+        let forwarding = "net.ipv6.conf.all.forwarding";
+        assert_eq!(value(&scene, forwarding), None, "nobody asks for published ports over IPv6");
+        scene.gateway.ipv6 = true;
+        assert_eq!(value(&scene, forwarding).as_deref(), Some("1"));
+        assert_eq!(value(&scene, "net/ipv6/conf/eth0.7/accept_ra").as_deref(), Some("2"));
+        assert_eq!(value(&scene, "net/ipv6/conf/docker_gwbridge/accept_ra").as_deref(), Some("0"));
     }
 }

@@ -13,10 +13,12 @@
 mod links;
 mod mark;
 mod mesh;
+pub(crate) mod nodes;
 pub(crate) mod scene;
 mod stale;
 mod steer;
 mod user;
+mod version;
 mod vips;
 
 use std::{
@@ -38,7 +40,7 @@ use tokio::{
 };
 
 use links::FABRIC;
-use scene::Scene;
+use scene::{HostIpv6, Scene};
 use user::UserNetworks;
 pub(crate) use user::{Running, counters};
 
@@ -49,9 +51,16 @@ pub(crate) struct Outcome {
     pub(crate) steps: usize,
     /// What failed; empty if the kernel is as desired.
     pub(crate) failures: Vec<String>,
+    /// Whether published ports are served, and guarded, over IPv6 too.
+    pub(crate) ipv6: bool,
 }
 
 impl Outcome {
+    /// A pass that could not begin: what was is still there.
+    fn missed(before: &Self, reason: String) -> Self {
+        Self { steps: 0, failures: vec![reason], ipv6: before.ipv6 }
+    }
+
     /// The first failure of a task's own links or tables, for its status. Other failures are no reason not to start it.
     pub(crate) fn failure_of(&self, task: &str) -> Option<&str> {
         let short: String = task.chars().take(links::TASK_CHARS).collect();
@@ -104,6 +113,11 @@ impl Plane {
         self.last.borrow().clone()
     }
 
+    /// What each pass finds.
+    pub(crate) fn passes(&self) -> watch::Receiver<Arc<Outcome>> {
+        self.last.clone()
+    }
+
     /// Ends the passes; the kernel's state stays.
     pub(crate) fn stop(&self) {
         self.task.abort();
@@ -133,11 +147,12 @@ async fn run(
             waiting.push(asked);
         }
         let (look, mut own) = (Arc::clone(&scene), kernel.take().unwrap_or_default());
+        let before = Arc::clone(&tell.borrow());
         let pass = spawn_blocking(move || {
             let outcome = match look() {
                 Ok(scene) => own.converge(&scene),
                 // Better what was right a moment ago than nothing.
-                Err(reason) => Outcome { steps: 0, failures: vec![reason] },
+                Err(reason) => Outcome::missed(&before, reason),
             };
             (own, outcome)
         });
@@ -146,7 +161,7 @@ async fn run(
                 kernel = Some(own);
                 outcome
             }
-            Err(error) => Outcome { steps: 0, failures: vec![format!("the pass ended early: {error}")] },
+            Err(error) => Outcome::missed(&tell.borrow(), format!("the pass ended early: {error}")),
         };
         let outcome = Arc::new(outcome);
         tell.send_replace(Arc::clone(&outcome));
@@ -194,8 +209,9 @@ impl Kernel {
             None => mesh::ruleset(&Scene { fabric: None, ..scene.clone() }, 0),
         };
         steer::rules(&mut tables, scene);
-        if let Err(error) = self.tables(&tables, &mut outcome) {
-            outcome.failures.push(error.to_string());
+        match self.tables(&tables, &mut outcome) {
+            Ok(()) => outcome.ipv6 = fabric.is_some() && scene.gateway.ipv6,
+            Err(error) => outcome.failures.push(error.to_string()),
         }
         self.vips(scene, &mut outcome);
         if outcome.steps > 0 || std::mem::take(&mut self.forget_again) {
@@ -282,4 +298,20 @@ pub(crate) fn outside_devices(interfaces: &[Interface]) -> BTreeSet<String> {
     let named =
         interfaces.iter().filter(|i| i.up && i.mac.is_some() && i.master.is_none() && outside(&i.name));
     named.map(|interface| interface.name.to_string()).collect()
+}
+
+/// What this namespace makes of IPv6; `devices` are those to the outside.
+pub(crate) fn host_ipv6(devices: &BTreeSet<String>) -> HostIpv6 {
+    let value = |device: &str, key: &str| {
+        let text = std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{device}/{key}")).ok()?;
+        text.trim().parse::<u8>().ok()
+    };
+    match (value("all", "disable_ipv6"), value("default", "disable_ipv6")) {
+        (Some(0), Some(0)) => {
+            let is_advised = |device: &&String| value(device, "accept_ra").is_some_and(|mode| mode > 0);
+            HostIpv6::On { advised: devices.iter().filter(is_advised).cloned().collect() }
+        }
+        (None, _) | (_, None) => HostIpv6::Missing,
+        (Some(_), Some(_)) => HostIpv6::Off,
+    }
 }

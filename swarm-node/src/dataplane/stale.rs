@@ -8,8 +8,10 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use ipnet::IpNet;
 use overlay_linux::{
     conntrack::{Conntrack, ConntrackError, Entry},
+    link::Family,
     netns::NetNs,
 };
 
@@ -27,11 +29,16 @@ pub(super) fn forget(scene: &Scene) -> Vec<String> {
     here.into_iter().chain(there).collect()
 }
 
-/// Published ports: translated into the gateway network, to a task that is not there.
+/// Published ports: translated into the gateway networks, to a task that is not there.
 fn in_node(scene: &Scene) -> Result<(), ConntrackError> {
-    let network = scene.gateway.address;
-    let tasks: BTreeSet<IpAddr> = scene.tasks.values().map(|task| IpAddr::V4(task.gateway_addr)).collect();
-    let inside = |to: &SocketAddr| matches!(to.ip(), IpAddr::V4(ip) if network.contains(&ip));
+    let families = [Family::V4, Family::V6];
+    let networks: Vec<IpNet> = families.iter().filter_map(|family| scene.gateway.own(*family)).collect();
+    let at = |task: &TaskScene| {
+        let of = |family| scene.gateway.interface(task.gateway_addr, family);
+        families.map(of).into_iter().flatten().map(|net| net.addr())
+    };
+    let tasks: BTreeSet<IpAddr> = scene.tasks.values().flat_map(at).collect();
+    let inside = |to: &SocketAddr| networks.iter().any(|network| network.contains(&to.ip()));
     run(Conntrack::open(), |entry| {
         let to = entry.translated_destination().filter(inside);
         to.is_some_and(|to| !tasks.contains(&to.ip()))

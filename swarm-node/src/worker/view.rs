@@ -1,6 +1,9 @@
 //! What the worker's two sources say, in the words of the readers: the scene for the kernel, keys and peers for the gossip.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use overlay_gossip::{Key, NetworkId, tokio::Agent};
 use overlay_lb::{Protocol, VipPlan};
@@ -13,8 +16,13 @@ use swarm_state::{
 
 use super::{Attached, Worker};
 use crate::dataplane::{
+    host_ipv6,
+    nodes::{self, NodeRecord},
     outside_devices,
-    scene::{Fabric, FabricPeer, Layout, Overlay, OverlayPlane, Scene, TaskInterface, TaskScene, Underlay},
+    scene::{
+        Fabric, FabricPeer, GatewayBridge, HostIpv6, Layout, Overlay, OverlayPlane, Scene, TaskInterface,
+        TaskScene, Underlay,
+    },
 };
 
 /// Keys of the gossip, the current one first.
@@ -68,19 +76,38 @@ pub(super) fn scene(worker: &Worker) -> Result<Scene, String> {
         let scene = task_scene(worker, &assignment, (*id, place));
         (id.to_string(), scene)
     });
-    Ok(Scene {
+    let underlay = underlay(worker, &assignment)?;
+    if let Some(agent) = worker.gossip.get() {
+        nodes::tell(agent, &assignment, &underlay);
+    }
+    let nodes = nodes(worker, &assignment);
+    let gateway = GatewayBridge { ipv6: serves_ipv6(&underlay, &nodes), ..GatewayBridge::default() };
+    let missing = underlay.ipv6 == HostIpv6::Missing;
+    let scene = Scene {
         node: me,
-        underlay: Some(underlay(worker, &assignment)?),
+        underlay: Some(underlay),
         // Published ports need the kernel's device.
         fabric: ingress
             .filter(|_| worker.kernel_vxlan)
-            .and_then(|network| fabric(worker, &assignment, network)),
+            .and_then(|network| fabric(worker, &assignment, network, &nodes)),
         overlays: overlays.collect(),
         tasks: tasks.collect(),
         mesh: mesh.unwrap_or_default(),
         session: Some(worker.session),
-        ..Scene::default()
-    })
+        gateway,
+    };
+    Ok(if missing { scene.without_ipv6() } else { scene })
+}
+
+fn nodes(worker: &Worker, assignment: &Assignment) -> BTreeMap<String, NodeRecord> {
+    worker.gossip.get().map(|agent| nodes::read(agent, assignment)).unwrap_or_default()
+}
+
+/// Published ports are served over IPv6 where the host speaks it, once clients may come to a node over it.
+fn serves_ipv6(underlay: &Underlay, nodes: &BTreeMap<String, NodeRecord>) -> bool {
+    let asked =
+        || underlay.reachable().any(|ip| ip.is_ipv6()) || nodes.values().any(NodeRecord::is_asked_over_ipv6);
+    underlay.ipv6.is_on() && asked()
 }
 
 /// Sealed networks are forwarded by this process; so are others where the user wishes or the kernel cannot.
@@ -105,14 +132,15 @@ fn underlay(worker: &Worker, assignment: &Assignment) -> Result<Underlay, String
     let outside = interfaces.iter().filter(|interface| devices.contains(interface.name.as_str()));
     let addresses =
         outside.flat_map(|interface| interface.addresses.iter().map(ipnet::IpNet::addr)).collect();
-    let kernel_vxlan = worker.kernel_vxlan;
-    Ok(Underlay { addr, mtu, devices, addresses, port: assignment.data_path_port, kernel_vxlan })
+    let (kernel_vxlan, ipv6) = (worker.kernel_vxlan, host_ipv6(&devices));
+    Ok(Underlay { addr, mtu, devices, addresses, port: assignment.data_path_port, kernel_vxlan, ipv6 })
 }
 
 fn fabric(
     worker: &Worker,
     assignment: &Assignment,
     network: &swarm_state::AssignedNetwork,
+    nodes: &BTreeMap<String, NodeRecord>,
 ) -> Option<Fabric> {
     let address = *assignment.attachments.get(&network.id)?.first()?;
     let up: BTreeSet<String> = worker.gossip.get().map_or_else(BTreeSet::new, |agent| {
@@ -123,7 +151,9 @@ fn fabric(
     let peers = others.filter_map(|peer| {
         let vtep = peer.data_path_addr.or(peer.addr)?;
         let alive = up.contains(peer.id.as_str());
-        Some((peer.id.to_string(), FabricPeer { address: peer.ingress?.addr(), vtep, alive }))
+        let NodeRecord { ipv6, addresses } = nodes.get(peer.id.as_str()).cloned().unwrap_or_default();
+        let address = peer.ingress?.addr();
+        Some((peer.id.to_string(), FabricPeer { address, vtep, alive, ipv6, addresses }))
     });
     Some(Fabric { vni: network.vni, address, peers: peers.collect() })
 }

@@ -190,7 +190,9 @@ pub fn mesh() {
     }
     world.power_off(victim);
     until("the tasks moved", Duration::from_secs(20), || {
-        world.running(0, service) == 2 && !world.shims(0).is_empty() && (0..10).all(|_| get(&world.client, to).is_ok())
+        world.running(0, service) == 2
+            && !world.shims(0).is_empty()
+            && (0..10).all(|_| get(&world.client, to).is_ok())
     });
 }
 
@@ -254,7 +256,9 @@ pub fn leave() {
         assert!(direct.is_err(), "nobody outside routes to a task: {direct:?}");
     }
     for machine in 0..2 {
-        assert!(world.ip6(machine, "rule").contains("ofabric") || world.ip6(machine, "rule").contains("147:"));
+        assert!(
+            world.ip6(machine, "rule").contains("ofabric") || world.ip6(machine, "rule").contains("147:")
+        );
     }
     for machine in [1, 0] {
         world.leave(machine);
@@ -263,7 +267,10 @@ pub fn leave() {
         let rules = world.ip6(machine, "rule");
         assert!(!rules.contains("147:"), "{rules}");
         let routes = world.ip6(machine, "route show table all");
-        assert!(routes.lines().all(|route| ["dev lo", "dev eth1"].iter().any(|dev| route.contains(dev))), "{routes}");
+        assert!(
+            routes.lines().all(|route| ["dev lo", "dev eth1"].iter().any(|dev| route.contains(dev))),
+            "{routes}"
+        );
     }
 }
 
