@@ -26,6 +26,8 @@ const FRESH: Duration = Duration::from_millis(1500);
 const RESTART: Duration = Duration::from_secs(15);
 /// A node that the gossip does not know is down after this silence. 15 s, as SwarmKit: three heartbeats of 5 s.
 const FORGOTTEN: Duration = Duration::from_secs(15);
+/// Shortest pause between two entries that say which nodes have forgotten earlier holders of addresses.
+const ACKNOWLEDGE: Duration = Duration::from_secs(1);
 
 /// Runs for the life of the manager; acts while it leads.
 pub(super) async fn run(manager: Arc<Manager>) {
@@ -50,6 +52,7 @@ async fn lead(manager: &Arc<Manager>) {
     let mut status = manager.raft.status();
     let since = clock::instant();
     let mut looked = since;
+    let mut acknowledge = since;
     while status.borrow_and_update().role == Role::Leader {
         if clock::instant().duration_since(looked) >= LOOK {
             looked = clock::instant();
@@ -62,6 +65,14 @@ async fn lead(manager: &Arc<Manager>) {
             && control::dismiss(manager, demoted).await.is_err()
         {
             sleep(LOOK).await; // a majority has to agree; it is tried again
+        }
+        if clock::instant() >= acknowledge {
+            let acks = manager.read(|state| manager.sessions.forgotten(|said| state.useful_acks(said)));
+            let pause = if acks.is_empty() { LOOK } else { ACKNOWLEDGE };
+            acknowledge = clock::instant() + pause;
+            if !acks.is_empty() && manager.propose(Action::AckAddresses { acks }).await.is_err() {
+                return;
+            }
         }
         let now = clock::now();
         let mut ids = || TaskId::from_random(clock::random());

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ipnet::IpNet;
 use overlay_raft::Role;
 use swarm_state::{Action, Assignment, NodeId, assignment};
 use tokio::{
@@ -38,6 +39,8 @@ const GATHER: Duration = Duration::from_millis(5);
 pub(super) struct Sessions {
     open: Mutex<BTreeMap<NodeId, Session>>,
     requests: AtomicU64,
+    /// What nodes have said to have forgotten. Marks only grow.
+    forgotten: Mutex<BTreeMap<NodeId, u64>>,
 }
 
 /// One node's session, or what is known since it ended.
@@ -104,6 +107,17 @@ impl Sessions {
         });
     }
 
+    fn forgets(&self, node: NodeId, mark: u64) {
+        let mut all = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.entry(node).or_default();
+        *known = mark.max(*known);
+    }
+
+    /// Up to which mark nodes have said to have forgotten earlier holders of addresses.
+    pub(super) fn forgotten<R>(&self, look: impl FnOnce(&BTreeMap<NodeId, u64>) -> R) -> R {
+        look(&self.forgotten.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(super) fn presence(&self, node: NodeId) -> Option<Presence> {
         self.with(|open| {
             let session = open.get(&node)?;
@@ -163,7 +177,9 @@ pub(super) async fn serve(manager: Arc<Manager>, mut connection: Connection, nod
         let _ = connection.send(&SessionDown::Redirect { leader }).await;
         return;
     }
-    let Ok(SessionUp::Register { description, addr, data_path_addr }) = connection.recv(SILENCE).await else {
+    let Ok(SessionUp::Register { description, addr, data_path_addr, routes }) =
+        connection.recv(SILENCE).await
+    else {
         return;
     };
     if manager.read(|state| state.was_removed(node) || state.node(node).is_none()) {
@@ -173,6 +189,9 @@ pub(super) async fn serve(manager: Arc<Manager>, mut connection: Connection, nod
     let (serial, commands) = manager.sessions.open(node);
     let register = Action::RegisterNode { id: node, description, addr, data_path_addr };
     if manager.propose(register).await.is_ok() {
+        if let Some(routes) = routes {
+            report(&manager, node, routes).await; // before the node takes part
+        }
         let (reader, writer) = connection.split();
         tokio::select! {
             () = listen(&manager, reader, (node, serial)) => {}
@@ -187,6 +206,8 @@ async fn listen(manager: &Manager, mut reader: FrameReader, (node, serial): (Nod
         manager.sessions.heard(node, serial);
         match message {
             SessionUp::Heartbeat | SessionUp::Register { .. } => {}
+            SessionUp::Routes(nets) => report(manager, node, nets).await,
+            SessionUp::Forgotten { mark } => manager.sessions.forgets(node, mark),
             SessionUp::Pausing => manager.sessions.pausing(node, serial),
             SessionUp::Statuses(updates) => {
                 // If it cannot be written down, the session ends and the worker reports again.
@@ -201,6 +222,15 @@ async fn listen(manager: &Manager, mut reader: FrameReader, (node, serial): (Nod
     }
 }
 
+/// Writes down what a node's host reaches. A refusal is no reason to do without the node.
+async fn report(manager: &Manager, node: NodeId, nets: Vec<IpNet>) {
+    if manager.read(|state| state.routes(node) != nets)
+        && let Err(rejection) = manager.propose(Action::ReportRoutes { node, nets }).await
+    {
+        crate::notice(&format!("the routes of node {node} are not heeded: {}", rejection.message));
+    }
+}
+
 async fn tell(
     manager: &Manager,
     mut writer: FrameWriter,
@@ -211,6 +241,7 @@ async fn tell(
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sent: Option<Assignment> = None;
+    let mut patient = false;
     loop {
         if status.borrow_and_update().role != Role::Leader {
             let leader = manager.leader().map(|leader| leader.addr);
@@ -225,15 +256,19 @@ async fn tell(
         if down && sent.is_some() {
             return; // it was silent for too long; when it registers again it is ready again
         }
-        if sent.as_ref() != Some(&next) {
+        // What rests changes often and is not urgent: it travels with the heartbeat.
+        let waits = |sent: &Assignment| *sent == next || (patient && sent.is_same_work(&next));
+        if !sent.as_ref().is_some_and(waits) {
             if writer.send(&SessionDown::Assignment(Box::new(next.clone()))).await.is_err() {
                 return;
             }
             sent = Some(next);
         }
+        patient = true;
         let message = tokio::select! {
             changed = changed(&mut status) => if changed { continue } else { return },
             _ = heartbeat.tick() => {
+                patient = false;
                 for request in manager.sessions.abandoned(node) {
                     if writer.send(&SessionDown::StopLogs { request }).await.is_err() {
                         return;

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use swarm_state::{
     Assignment, Command, NodeId, Rejection, Reply, TaskId, TaskStatusUpdate, spec::NodeDescription,
@@ -12,7 +13,18 @@ use swarm_state::{
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SessionUp {
     /// The first message: here I am.
-    Register { description: Box<NodeDescription>, addr: IpAddr, data_path_addr: Option<IpAddr> },
+    Register {
+        description: Box<NodeDescription>,
+        addr: IpAddr,
+        data_path_addr: Option<IpAddr>,
+        /// What the host reaches without the swarm, if that is known.
+        #[serde(default)]
+        routes: Option<Vec<IpNet>>,
+    },
+    /// What the host reaches without the swarm has changed; complete each time.
+    Routes(Vec<IpNet>),
+    /// Nothing here shows an address any more that was given back up to this mark.
+    Forgotten { mark: u64 },
     /// How tasks are; complete after a reconnect, then what changed.
     Statuses(Vec<TaskStatusUpdate>),
     /// Still here.

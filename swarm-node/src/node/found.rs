@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     advertise::{self, Addresses},
+    ingress,
     member::{Member, internal, listen, seat},
     record::{NodeRecord, forget, identity_dir, raft_dir},
     texts::TIMEOUT_TEXT,
@@ -110,7 +111,8 @@ async fn establish(
     let raft_id = record.raft_id.unwrap_or_default();
     let founded = async {
         manager.propose(Action::InitCluster { cluster: Box::new(cluster), node: first, ingress }).await?;
-        manager.propose(Action::SetManager { node, raft_id, addr }).await
+        manager.propose(Action::SetManager { node, raft_id, addr }).await?;
+        ingress::keep_clear(config, &manager, ingress).await
     };
     if let Err(rejection) = founded.await {
         manager.stop().await;

@@ -2,6 +2,7 @@
 
 mod advertise;
 mod found;
+mod ingress;
 mod member;
 mod record;
 mod role;

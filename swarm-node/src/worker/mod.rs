@@ -1,7 +1,9 @@
 //! A worker: does what the managers assign, tells the others in the tables, and programs the kernel from both.
 
 mod endpoints;
+mod forget;
 mod logs;
+pub(crate) mod routes;
 mod runner;
 mod session;
 mod unmet;
@@ -15,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use overlay_core::seal::Session;
 use overlay_gossip::{NodeName, Profile, tokio::Agent};
 use overlay_linux::netns::NetNs;
@@ -65,6 +68,10 @@ pub(crate) struct Worker {
     pub(crate) tables: watch::Sender<Arc<Tables>>,
     /// How tasks are, until the managers have forgotten them.
     pub(crate) statuses: watch::Sender<BTreeMap<TaskId, TaskStatus>>,
+    /// What this host reaches without the swarm; `None` before the first look.
+    pub(crate) routes: watch::Sender<Option<Vec<IpNet>>>,
+    /// The mark up to which nothing here shows an address that was given back.
+    pub(crate) forgotten: watch::Sender<u64>,
     pub(crate) removed: watch::Sender<bool>,
     /// Whether this kernel can make VXLAN devices.
     pub(crate) kernel_vxlan: bool,
@@ -116,6 +123,8 @@ impl Worker {
             gossip: OnceLock::new(),
             tables: watch::channel(Arc::default()).0,
             statuses: watch::channel(BTreeMap::new()).0,
+            routes: watch::channel(None).0,
+            forgotten: watch::channel(0).0,
             removed: watch::channel(false).0,
             managers: Mutex::new(managers),
             credentials: Mutex::new(post.credentials.clone()),
@@ -141,6 +150,8 @@ impl Worker {
         worker.spawn(follow_assignment(Arc::clone(&worker)));
         worker.spawn(runner::run(Arc::clone(&worker), adopted));
         worker.spawn(proxy::run(Arc::clone(&worker)));
+        worker.spawn(routes::watch(Arc::clone(&worker)));
+        worker.spawn(forget::run(Arc::clone(&worker)));
         worker.spawn(session::run(Arc::clone(&worker)));
         worker
     }

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
+use ipnet::IpNet;
 use swarm_state::{TaskId, TaskStatusUpdate, object::TaskStatus};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use super::{Worker, lock, logs::LogDesk};
+use super::{Worker, lock, logs::LogDesk, routes};
 use crate::{
     credentials::parse_addr,
     describe,
@@ -103,10 +104,13 @@ enum End {
 
 async fn converse(worker: &Arc<Worker>, mut connection: Connection) -> End {
     let description = Box::new(describe::node(&worker.post.config));
+    routes::look(worker).await;
+    let routes = worker.routes.borrow().clone();
     let register = SessionUp::Register {
         description,
         addr: worker.post.addr,
         data_path_addr: Some(worker.post.data_path_addr),
+        routes: routes.clone(),
     };
     if connection.send(&register).await.is_err() {
         return End::Lost;
@@ -115,7 +119,7 @@ async fn converse(worker: &Arc<Worker>, mut connection: Connection) -> End {
     let (answers, outbox) = mpsc::channel(64);
     tokio::select! {
         end = listen(worker, reader, answers) => end,
-        () = tell(worker, writer, outbox) => End::Lost,
+        () = tell(worker, writer, (outbox, routes)) => End::Lost,
     }
 }
 
@@ -134,8 +138,15 @@ async fn listen(worker: &Arc<Worker>, mut reader: FrameReader, answers: mpsc::Se
     }
 }
 
-async fn tell(worker: &Worker, mut writer: FrameWriter, mut outbox: mpsc::Receiver<SessionUp>) {
+async fn tell(
+    worker: &Worker,
+    mut writer: FrameWriter,
+    (mut outbox, mut known): (mpsc::Receiver<SessionUp>, Option<Vec<IpNet>>),
+) {
     let mut statuses = worker.statuses.subscribe();
+    let mut routes = worker.routes.subscribe();
+    let mut forgotten = worker.forgotten.subscribe();
+    forgotten.mark_changed(); // another manager may not have heard of it
     let mut told: BTreeMap<TaskId, TaskStatus> = BTreeMap::new();
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -157,6 +168,20 @@ async fn tell(worker: &Worker, mut writer: FrameWriter, mut outbox: mpsc::Receiv
             }
             _ = heartbeat.tick() => SessionUp::Heartbeat,
             Some(answer) = outbox.recv() => answer,
+            Ok(()) = routes.changed() => {
+                let seen = routes.borrow_and_update().clone();
+                match seen {
+                    Some(nets) if known.as_ref() != Some(&nets) => {
+                        known = Some(nets.clone());
+                        SessionUp::Routes(nets)
+                    }
+                    Some(_) | None => continue,
+                }
+            }
+            Ok(()) = forgotten.changed() => match *forgotten.borrow_and_update() {
+                0 => continue,
+                mark => SessionUp::Forgotten { mark },
+            },
         };
         if writer.send(&message).await.is_err() {
             return;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, clippy::disallowed_methods)]
 #![allow(clippy::disallowed_types, missing_docs, unreachable_pub, reason = "tests")]
 
+mod addresses;
 mod dual;
 mod planes;
 mod scenarios;

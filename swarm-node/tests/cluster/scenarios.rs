@@ -10,8 +10,9 @@ use swarm_state::{
     spec::{NodeRole, NodeSpec},
 };
 
-use crate::{dual, planes};
+use crate::addresses;
 use crate::world::{CLIENT, Datagrams, World, fetch, get, get_within, until};
+use crate::{dual, planes};
 
 pub const ALL: &[(&str, fn())] = &[
     ("published_port_is_served_on_every_node_with_the_clients_address", published_port),
@@ -37,6 +38,12 @@ pub const ALL: &[(&str, fn())] = &[
     ("published_ports_are_served_over_ipv6_with_the_clients_address", dual::mesh),
     ("leaving_takes_away_what_ipv6_needed", dual::leave),
     ("a_host_without_ipv6_misses_nothing_else", dual::without),
+    (
+        "a_full_network_is_emptied_and_grown_while_leaders_change_and_no_address_does",
+        addresses::full_and_grown,
+    ),
+    ("networks_keep_clear_of_what_hosts_reach", addresses::host_routes),
+    ("ingress_keeps_clear_of_the_founders_own_network", addresses::founders_lan),
     ("a_program_that_ended_without_a_daemon_has_ended", ended_meanwhile),
 ];
 

@@ -268,6 +268,15 @@ impl World {
         })
     }
 
+    /// What is wrong with the addresses, as every manager that runs sees it.
+    fn unsound(&self) -> Vec<String> {
+        let audit = |machine: &Machine| {
+            let findings = machine.node.read(State::audit).unwrap_or_default();
+            findings.into_iter().map(|finding| format!("{}: {finding}", machine.name)).collect::<Vec<_>>()
+        };
+        self.machines.iter().filter(|machine| machine.runtime.is_some()).flat_map(audit).collect()
+    }
+
     /// The namespaces of all running tasks.
     pub fn all_netns_of(&self, machine: usize, service: ServiceId) -> Vec<NetNs> {
         let pids: Vec<u32> = self.read(machine, |state| {
@@ -289,6 +298,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        let unsound = if std::thread::panicking() { Vec::new() } else { self.unsound() };
         for machine in self.machines.iter().filter(|_| std::thread::panicking()) {
             println!("{}: data plane failures {:?}", machine.name, machine.node.data_plane_failures());
             println!("{}: {:?}", machine.name, machine.node.local());
@@ -310,6 +320,7 @@ impl Drop for World {
             }
             self.kill_tasks(machine);
         }
+        assert!(unsound.is_empty(), "after the scenario: {unsound:#?}");
     }
 }
 
