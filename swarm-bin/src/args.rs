@@ -55,6 +55,8 @@ enum Command {
     Network(cli::NetworkCommand),
     #[command(subcommand)]
     Service(cli::ServiceCommand),
+    #[command(subcommand)]
+    Ipam(cli::IpamCommand),
     Info(cli::InfoArgs),
     Version(cli::VersionArgs),
     #[command(hide = true)]
@@ -127,6 +129,7 @@ impl Cli {
             Command::Node(command) => ask(host, |client| command.run(client))?,
             Command::Network(command) => ask(host, |client| command.run(client))?,
             Command::Service(command) => ask(host, |client| command.run(client))?,
+            Command::Ipam(command) => ask(host, |client| command.run(client))?,
             Command::Info(args) => ask(host, |client| args.run(client))?,
             Command::Version(args) => ask(host, |client| args.run(client))?,
         }
@@ -181,6 +184,9 @@ mod tests {
             "network create -d overlay helloNet",
             "network create -d overlay --subnet 172.19.0.1/24 --gateway 172.19.0.1 helloNew",
             "-H unix:///a.sock service ps helloworld --json",
+            "-H unix:///a.sock ipam audit --json",
+            "ipam audit --host unix:///a.sock",
+            "ipam explain fd00::1",
             "demo --keep --json --nodes 5",
             "bench dataplane --only docker,raw --tests pps64 --rounds 9 --seconds 0.3 --json",
             "daemon --host unix:///a.sock --data-dir /a",

@@ -3,6 +3,7 @@
 //! ```text
 //!   swarm-bin daemon ── serves the Engine API of one node
 //!   swarm-bin swarm | node | network | service | info | version ── asks a daemon, as `docker` would
+//!   swarm-bin ipam ── proves that no address is used twice, explains one
 //!   swarm-bin demo ── a whole swarm on this machine: namespaces, daemons, the story, the figures
 //!   swarm-bin doctor ── what this machine offers
 //!   swarm-bin bench dataplane ── how fast it is, against Docker's and others

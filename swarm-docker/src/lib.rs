@@ -23,6 +23,7 @@ mod error;
 mod events;
 mod extract;
 mod filters;
+mod ipam;
 mod logs;
 mod networks;
 mod nodes;

@@ -4,7 +4,9 @@ use axum::Router;
 use axum::routing::{any, get, post};
 
 use crate::app::App;
-use crate::{configs, elsewhere, events, logs, networks, nodes, secrets, services, swarm, system, tasks};
+use crate::{
+    configs, elsewhere, events, ipam, logs, networks, nodes, secrets, services, swarm, system, tasks,
+};
 
 /// All routes, without the version in front.
 pub(crate) fn routes(app: App) -> Router {
@@ -53,6 +55,8 @@ fn of_networks() -> Router<App> {
         .route("/networks/{id}/disconnect", post(networks::disconnect))
         .route("/networks/{id}/grow", post(networks::grow)) // not Docker's
         .route("/networks/{id}/rotate-keys", post(networks::rotate_keys)) // not Docker's
+        .route("/ipam/audit", get(ipam::audit)) // not Docker's
+        .route("/ipam/explain", get(ipam::explain)) // not Docker's
 }
 
 fn of_services() -> Router<App> {

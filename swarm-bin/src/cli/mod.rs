@@ -2,6 +2,7 @@
 
 mod ago;
 mod create;
+mod ipam;
 mod logs;
 mod network;
 mod node;
@@ -16,6 +17,7 @@ use serde_json::Value;
 use crate::api::ApiError;
 use crate::out;
 
+pub(crate) use ipam::IpamCommand;
 pub(crate) use network::NetworkCommand;
 pub(crate) use node::NodeCommand;
 pub(crate) use service::ServiceCommand;
@@ -41,6 +43,10 @@ pub(crate) enum VerbError {
         "{service} does not run as wanted after {seconds} s: {why}\nlook at `swarm-bin service ps {service}`"
     )]
     NotConverged { service: String, seconds: u64, why: String },
+    #[error(
+        "{count} finding(s): the state of the swarm is not sound; please report it with the output of --json"
+    )]
+    Unsound { count: usize },
     #[error("the log of {service} is damaged: {why}")]
     Log { service: String, why: String },
 }

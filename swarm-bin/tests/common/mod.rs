@@ -319,6 +319,21 @@ impl Machines {
     }
 }
 
+impl Drop for Machines {
+    /// Whatever the test did, every manager's books are sound at its end.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for node in &self.nodes {
+            let audit = self.seat.swarm_bin(&format!("-H {} ipam audit", node.docker_host));
+            // Those that were killed or are no managers have no books.
+            let none = ["cannot reach a daemon", "not a swarm manager", "broke"];
+            assert!(audit.ok || none.iter().any(|why| audit.err.contains(why)), "{}: {audit:?}", node.name);
+        }
+    }
+}
+
 impl Flow {
     /// Ends it, and waits for the answers that are under way.
     pub fn end(mut self) -> Vec<Request> {

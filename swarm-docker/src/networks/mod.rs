@@ -18,7 +18,7 @@ use crate::error::ApiError;
 use crate::extract::{Body, Params};
 use crate::filters::{Filters, has_label};
 use crate::swarm::nullable;
-use crate::view::{NetworkView, PeerView, network_services};
+use crate::view::{NetworkStatusView, NetworkView, PeerView, network_services};
 
 pub(crate) use known::swarm_network;
 
@@ -160,7 +160,12 @@ fn complete(app: &App, view: NetworkView, id: NetworkId, verbose: bool) -> Netwo
     let seen = app.node.read(|state| {
         let network = state.network(id)?;
         let services = verbose.then(|| network_services(state, network));
-        Some(NetworkView { services, ..NetworkView::new(network).with_containers(state, network, me) })
+        let status = Some(NetworkStatusView::new(state, id, clock::now()));
+        Some(NetworkView {
+            services,
+            status,
+            ..NetworkView::new(network).with_containers(state, network, me)
+        })
     });
     let mut view = seen.ok().flatten().unwrap_or(view);
     let mut peers = app.node.peers(id);

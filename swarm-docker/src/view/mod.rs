@@ -3,6 +3,7 @@
 //! Field names and shapes are those that a Docker daemon answers.
 #![expect(missing_docs, reason = "fields are named as in the Engine API")]
 
+mod ipam;
 mod network;
 mod node;
 mod secret;
@@ -12,6 +13,7 @@ mod task;
 mod tls;
 mod verbose;
 
+pub use ipam::{AuditView, ExplanationView, IpamStatusView, NetworkStatusView, SubnetStatusView};
 pub use network::{ConfigFromView, ContainerView, IpamView, NetworkView, PeerView, SubnetView};
 pub use node::{ManagerStatusView, NodeStatusView, NodeView};
 pub use secret::{ConfigView, SecretView};

@@ -8,6 +8,7 @@ use swarm_state::object::{Attachment, Network};
 use swarm_state::spec::Labels;
 use swarm_state::{AssignedNetwork, NodeId, State, Timestamp};
 
+use super::ipam::NetworkStatusView;
 use super::verbose::NetworkServiceView;
 use crate::app::hex64;
 
@@ -37,6 +38,9 @@ pub struct NetworkView {
     pub peers: Vec<PeerView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub services: Option<BTreeMap<String, NetworkServiceView>>,
+    /// How full it is; `None` in lists and where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<NetworkStatusView>,
 }
 
 /// Subnets and who hands them out.
@@ -113,6 +117,7 @@ impl NetworkView {
             labels: spec.labels.clone(),
             peers: Vec::new(),
             services: None,
+            status: None,
         }
     }
 
@@ -139,6 +144,7 @@ impl NetworkView {
             labels: Labels::new(),
             peers: Vec::new(),
             services: None,
+            status: None,
         }
     }
 
@@ -162,6 +168,7 @@ impl NetworkView {
             labels: Labels::new(),
             peers: Vec::new(),
             services: None,
+            status: None,
         }
     }
 
