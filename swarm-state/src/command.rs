@@ -98,9 +98,9 @@ pub enum Action {
         version: u64,
         spec: NodeSpec,
     },
-    /// What a node's host reaches without the swarm: the prefixes on its links, and its resolvers. They replace what it
-    /// reported before, and new subnets keep clear of them; at most 1,024. What no network could use anyway (default
-    /// routes, loopback, link-local, multicast) and the swarm's own subnets are left out.
+    /// What a node's host reaches without the swarm: the prefixes on its links, and its resolvers, but for the links that
+    /// the swarm made. They replace what it reported before, and new subnets keep clear of them; at most 1,024. What no
+    /// network could use anyway (default routes, loopback, link-local, multicast) is left out.
     ReportRoutes {
         node: NodeId,
         nets: Vec<IpNet>,

@@ -42,7 +42,9 @@ pub(crate) struct Rests {
 pub(crate) fn of_node(state: &State, node: NodeId) -> Rests {
     let mut rests = Rests { addresses: Vec::new(), networks: Vec::new(), mark: 0 };
     let Some((acked, known)) = state.ipam.acked(&node_key(node)).zip(state.node(node)) else { return rests };
-    let left = state.leaving.get(&node).into_iter().flatten().filter(|(_, left)| left.mark > acked);
+    let now_ms = state.now.as_millis();
+    let left = state.leaving.get(&node).into_iter().flatten();
+    let left = left.filter(|(_, left)| left.mark > acked && left.ready_ms > now_ms);
     let had = left.clone().map(|(network, _)| network);
     for network in known.attachments.keys().chain(had) {
         let resting = state.ipam.resting(&network_key(*network), acked, LIMIT + 1).into_iter();

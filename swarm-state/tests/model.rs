@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use support::{World, web};
 use swarm_state::object::TaskState;
 use swarm_state::spec::{Availability, Mode, NodeState};
-use swarm_state::{Action, NetworkId, NodeId, ServiceId, State, TaskId, TaskOp, reconcile};
+use swarm_state::{Action, NetworkId, NodeId, ServiceId, State, TaskId, TaskOp, assignment, reconcile};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -40,6 +40,7 @@ enum Step {
     },
     CreateNetwork {
         encrypted: bool,
+        dual: bool,
     },
     Rotate {
         network: u8,
@@ -63,6 +64,15 @@ enum Step {
     End {
         task: u8,
         state: TaskState,
+    },
+    /// What a host reaches, some of it where networks are or will be.
+    Routes {
+        node: u8,
+        nets: Vec<u8>,
+    },
+    /// Some nodes, or all, have forgotten what they were asked to.
+    Acknowledge {
+        nodes: u8,
     },
     Plan,
     /// A plan that is applied twice, and late.
@@ -101,6 +111,11 @@ proptest! {
             prop_assert_eq!(counts.running, wanted, "{} {:?}", service.spec.name, service.update_status);
             prop_assert!(world.running(service.id).iter().all(|task| service.is_paused() || world.state.is_up_to_date(task)));
         }
+        // what was freed is forgotten by everybody, or has rested
+        world.now = world.now.plus(Duration::from_secs(61));
+        world.ok(Action::Tick {});
+        let marks = world.state.nodes().keys().map(|node| assignment(&world.state, *node).unwrap().mark);
+        prop_assert_eq!(marks.sum::<u64>(), 0);
         replay(&world);
     }
 }
@@ -117,7 +132,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (any::<u8>(), 0..8_u64).prop_map(|(service, replicas)| Step::Scale { service, replicas }),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(service, start_first)| Step::Update { service, start_first }),
         1 => any::<u8>().prop_map(|service| Step::RemoveService { service }),
-        2 => any::<bool>().prop_map(|encrypted| Step::CreateNetwork { encrypted }),
+        2 => any::<(bool, bool)>().prop_map(|(encrypted, dual)| Step::CreateNetwork { encrypted, dual }),
         1 => (any::<u8>(), 0..60_u64).prop_map(|(network, grace)| Step::Rotate { network, grace }),
         1 => any::<u8>().prop_map(|network| Step::RemoveNetwork { network }),
         2 => (any::<u8>(), state).prop_map(|(node, state)| Step::Node { node, state }),
@@ -125,6 +140,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<u8>().prop_map(|node| Step::RemoveNode { node }),
         1 => Just(Step::AddNode),
         3 => (any::<u8>(), end).prop_map(|(task, state)| Step::End { task, state }),
+        1 => (any::<u8>(), prop::collection::vec(0..12_u8, 0..4))
+            .prop_map(|(node, nets)| Step::Routes { node, nets }),
+        2 => any::<u8>().prop_map(|nodes| Step::Acknowledge { nodes }),
         4 => Just(Step::Plan),
         1 => Just(Step::StalePlan),
         6 => Just(Step::Work),
@@ -176,9 +194,10 @@ fn take(world: &mut World, step: &Step, stale: &mut Vec<TaskOp>) {
                 world.ok(Action::RemoveService { id });
             }
         }
-        Step::CreateNetwork { encrypted } => {
+        Step::CreateNetwork { encrypted, dual } => {
             let options = if encrypted { r#"{"encrypted":""}"# } else { "{}" };
-            let body = format!(r#"{{"Name":"n{}","Options":{options}}}"#, world.log.len());
+            let body =
+                format!(r#"{{"Name":"n{}","EnableIPv6":{dual},"Options":{options}}}"#, world.log.len());
             world.create_network(&body);
         }
         Step::Rotate { network, grace } => {
@@ -219,6 +238,22 @@ fn take(world: &mut World, step: &Step, stale: &mut Vec<TaskOp>) {
             if let Some(task) = pick(live.iter(), task) {
                 world.report(task, state);
             }
+        }
+        Step::Routes { node, ref nets } => {
+            if let Some(node) = pick(world.state.nodes().keys(), node) {
+                let net = |n: u8| format!("10.{}.{n}.0/{}", n / 8, 22 + n % 4).parse().unwrap();
+                world.ok(Action::ReportRoutes { node, nets: nets.iter().copied().map(net).collect() });
+            }
+        }
+        Step::Acknowledge { nodes } => {
+            let some: Vec<NodeId> = world
+                .nodes
+                .iter()
+                .enumerate()
+                .filter(|(n, _)| nodes >> n & 1 == 1)
+                .map(|(_, id)| *id)
+                .collect();
+            world.acknowledge_by(&some);
         }
         Step::Plan => {
             world.plan();

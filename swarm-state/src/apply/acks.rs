@@ -68,6 +68,7 @@ impl State {
             | Action::RegisterNode { .. }
             | Action::SetNodeStatus { .. }
             | Action::RemoveNode { .. } => self.follow_nodes(),
+            Action::Tick {} => true,
             Action::AckAddresses { .. } => {
                 self.follow_nodes();
                 true
@@ -77,6 +78,10 @@ impl State {
         if again || self.ipam.mark() != mark_before {
             self.ack_for_others();
         }
+    }
+
+    pub(super) fn tick(&mut self) {
+        let _ = self.ipam.apply(self.now.as_millis(), &IpamCommand::Tick); // never refused
     }
 
     /// The node has the network again.

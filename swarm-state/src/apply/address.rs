@@ -8,7 +8,7 @@ use overlay_ipam::{Command as IpamCommand, Denied, Granted, Lease, NetworkKey, O
 
 use crate::object::{AttachedContainer, Attachment, Network, Service, VirtualIp};
 use crate::spec::EndpointMode;
-use crate::{NetworkId, NodeId, ServiceId, State, TaskId};
+use crate::{NetworkId, NodeId, ServiceId, State, TaskId, Timestamp};
 
 impl State {
     /// Takes addresses, all or none. Who has them already keeps them.
@@ -20,6 +20,34 @@ impl State {
             Granted::Leases(leases) => Ok(leases),
             Granted::Network(_) | Granted::Done => Ok(Vec::new()),
         }
+    }
+
+    /// Whether addresses can be had, all of them.
+    pub(super) fn room_for(&self, wants: Vec<Want>) -> Result<(), Denied> {
+        self.ipam.check(self.now.as_millis(), &IpamCommand::Acquire { wants })
+    }
+
+    /// A refusal in words that users know: names of networks, and when it would be granted.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are refused to who creates networks")]
+    pub(super) fn in_words(&self, denied: &Denied) -> String {
+        let (key, ready_ms) = match denied {
+            Denied::AddressesExhausted { network, ready_ms, .. } => (network, *ready_ms),
+            Denied::Held { network, ready_ms, .. } => (network, Some(*ready_ms)),
+            Denied::InUse { network, .. } | Denied::OutsideSubnet { network, .. } => (network, None),
+            _ => return denied.to_string(),
+        };
+        let known = key.as_str().parse().ok().and_then(|id: NetworkId| self.networks.get(&id));
+        let text = match (denied, ready_ms) {
+            (Denied::Held { addr, network, next_free, .. }, _) => {
+                let hint = next_free.map(|free| format!("; {free} is free")).unwrap_or_default();
+                format!("{addr} in network {network} was freed recently{hint}")
+            }
+            _ => denied.to_string(),
+        };
+        let text = known.map_or_else(|| text.clone(), |known| text.replace(key.as_str(), &known.spec.name));
+        let ready = ready_ms.and_then(|ready| i64::try_from(ready).ok()).map(Timestamp::from_millis);
+        let ready = ready.map(|at| format!("; it is free again at {at} or when all nodes have forgotten it"));
+        text + &ready.unwrap_or_default()
     }
 
     /// Frees what the owner has in one network.
@@ -119,6 +147,21 @@ pub(crate) fn task_wants(state: &State, service: &Service, task: TaskId) -> Vec<
     networks
         .map(|(network, _)| Want { network: network_key(network), owner: owner.clone(), prefer: None })
         .collect()
+}
+
+/// The same, and an address for a node in networks where no node has one yet: without it no task would run there.
+pub(crate) fn first_task_wants(state: &State, service: &Service, task: TaskId) -> Vec<Want> {
+    let mut wants = task_wants(state, service, task);
+    let empty =
+        |network: &NetworkId| !state.nodes.values().any(|node| node.attachments.contains_key(network));
+    let networks = task_networks(state, service).into_iter().map(|(network, _)| network);
+    let owner = Owner::Lb(OwnerKey::new("the first node"));
+    wants.extend(networks.filter(empty).map(|network| Want {
+        network: network_key(network),
+        owner: owner.clone(),
+        prefer: None,
+    }));
+    wants
 }
 
 /// The networks of a service's tasks with the aliases there: ingress first if a port is published through the mesh.

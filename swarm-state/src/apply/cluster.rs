@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use overlay_ipam::{Command as IpamCommand, Ipam, PoolSpec};
+use overlay_ipam::{Command as IpamCommand, Hold, Ipam, PoolSpec};
 
 use super::{change, in_sequence};
 use crate::object::{Cluster, GossipKey, JoinTokens, Meta, RootCa, Rotation};
@@ -25,7 +25,7 @@ impl State {
         }
         let pools = pools(cluster)?;
         let mut next = Self { index: self.index, now: self.now, ..Self::new() };
-        next.ipam = Ipam::new(overlay_ipam::Config { pools, ..overlay_ipam::Config::default() });
+        next.ipam = Ipam::new(overlay_ipam::Config { pools, hold: HOLD });
         let mut changes = Vec::new();
         let spec = cluster.spec.clone().with_defaults();
         next.cluster = Some(Cluster { meta: Meta::new(self.index, self.now), spec, ..cluster.clone() });
@@ -147,6 +147,12 @@ fn unique_local(cluster: ClusterId) -> IpNet {
     let addr = Ipv6Addr::new(word(0xfd, a), word(b, c), word(d, e), 0, 0, 0, 0, 0);
     IpNet::V6(Ipv6Net::new_assert(addr, 48))
 }
+
+/// How long what was freed rests, unless all nodes that are ready acknowledge earlier that they forgot it. The same time is
+/// the limit for nodes that do not answer: one that is gone is called down within seconds, and is not waited for then.
+///
+/// Addresses of tasks and nodes 30 s (AWS's VPC CNI), virtual addresses 60 s (clients cache names), subnets and VNIs 60 s.
+const HOLD: Hold = Hold { address_ms: 30_000, vip_ms: 60_000, subnet_ms: 60_000 };
 
 const ALREADY_IN_SWARM: &str = "This node is already part of a swarm. Use \"docker swarm leave\" to leave this swarm and join another one.";
 

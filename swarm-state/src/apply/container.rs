@@ -31,17 +31,16 @@ impl State {
             let text = format!("task {} already exists", attach.id);
             return Err(Rejection::rpc(RejectionKind::AlreadyExists, text));
         }
-        let denied = |denied: &Denied| {
-            let text = format!(
-                "failed to allocate network IP for container {} network {name}: {denied}",
-                attach.name
-            );
+        let denied = |state: &Self, denied: &Denied| {
+            let (container, reason) = (&attach.name, state.in_words(denied));
+            let text =
+                format!("failed to allocate network IP for container {container} network {name}: {reason}");
             Rejection::rpc(RejectionKind::ResourceExhausted, text)
         };
         let (network, owner) = (network_key(attach.network), task_owner(attach.id));
         let mut wants = vec![Want { network, owner: owner.clone(), prefer: attach.address }];
         wants.extend(self.node_wants(attach.node, &[attach.network]));
-        let leases = self.acquire(wants).map_err(|refused| denied(&refused))?;
+        let leases = self.acquire(wants).map_err(|refused| denied(self, &refused))?;
         let node = self.attached(attach.node, &[attach.network], &leases);
         let leases: Vec<Lease> = leases.into_iter().filter(|lease| lease.owner == owner).collect();
         let Some(attachment) = attachments(&[(attach.network, attach.aliases.clone())], &leases).pop() else {

@@ -21,7 +21,9 @@ use crate::{
 };
 
 pub(crate) use acks::Left;
-pub(crate) use address::{ingress_of, network_key, node_key, node_owner, task_owner, task_wants, vip_owner};
+pub(crate) use address::{
+    first_task_wants, ingress_of, network_key, node_key, node_owner, task_owner, task_wants, vip_owner,
+};
 pub(crate) use ports::DYNAMIC_PORTS;
 
 impl State {
@@ -86,7 +88,10 @@ impl State {
             Action::CreateConfig { id, spec } => self.create_config(out, *id, spec),
             Action::UpdateConfig { id, version, labels } => self.update_config(out, *id, *version, labels),
             Action::RemoveConfig { id } => self.remove_config(out, *id),
-            Action::Tick {} => Ok(Value::Done),
+            Action::Tick {} => {
+                self.tick();
+                Ok(Value::Done)
+            }
         }
     }
 }

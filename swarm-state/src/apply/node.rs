@@ -46,7 +46,7 @@ impl State {
         let ingress: Vec<_> = ingress_of(self).map(|network| network.id).into_iter().collect();
         if let Err(denied) = self.attach_node(node.id, &ingress) {
             self.nodes.remove(&node.id);
-            let text = format!("no address for the node in the ingress network: {denied}");
+            let text = format!("no address for the node in the ingress network: {}", self.in_words(&denied));
             return Err(Rejection::rpc(RejectionKind::ResourceExhausted, text));
         }
         out.push(change(ObjectKind::Node, node.id, &node.hostname, ChangeEvent::Created));

@@ -146,7 +146,8 @@ impl State {
         let (ports, spaces) = self.resolve_ports(&endpoint, &service.endpoint)?;
         let wants = self.vip_wants(&service);
         let leases = self.acquire(wants).map_err(|denied| {
-            let text = format!("could not find an available IP while allocating VIP: {denied}");
+            let reason = self.in_words(&denied);
+            let text = format!("could not find an available IP while allocating VIP: {reason}");
             Rejection::rpc(RejectionKind::ResourceExhausted, text)
         })?;
         self.ports = spaces;

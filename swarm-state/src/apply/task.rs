@@ -1,7 +1,7 @@
 //! Tasks: created by plans, moved by reports.
 
 use super::address::{attachments, task_networks, task_owner};
-use super::{change, task_wants};
+use super::{change, first_task_wants, task_wants};
 use crate::object::{ContainerStatus, Meta, Service, Task, TaskState, TaskStatus};
 use crate::{
     Change, ChangeEvent, CreateTask, NodeId, ObjectKind, State, TaskId, TaskStatusUpdate, Timestamp, Value,
@@ -108,7 +108,7 @@ impl State {
             Ok(true) => self.node_changed(out, node),
             Ok(false) => {}
             Err(denied) => {
-                let err = format!("no address for node {node}: {denied}");
+                let err = format!("no address for node {node}: {}", self.in_words(&denied));
                 return self.note(out, id, "pending task scheduling", &err);
             }
         }
@@ -205,7 +205,10 @@ impl State {
     /// A new task gets an address in each of its networks, or waits without any.
     fn give_addresses(&mut self, service: &Service, task: &mut Task) {
         let networks = task_networks(self, service);
-        match self.acquire(task_wants(self, service, task.id)) {
+        let wants = task_wants(self, service, task.id);
+        let first = first_task_wants(self, service, task.id);
+        let room = if first.len() > wants.len() { self.room_for(first) } else { Ok(()) };
+        match room.and_then(|()| self.acquire(wants)) {
             Ok(leases) => {
                 task.networks = attachments(&networks, &leases);
                 task.status = status(self.now, TaskState::Pending, "pending task scheduling");
@@ -213,7 +216,7 @@ impl State {
             Err(denied) => {
                 task.status.timestamp = self.now;
                 "created".clone_into(&mut task.status.message);
-                task.status.err = format!("could not find an available IP: {denied}");
+                task.status.err = format!("could not find an available IP: {}", self.in_words(&denied));
             }
         }
     }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use overlay_ipam::{Command as IpamCommand, Denied, NetworkKey, Owner, OwnerKey, Want};
+use overlay_ipam::{Command as IpamCommand, Denied, Want};
 
 use super::constraint::{admitted, label};
-use crate::apply::task_wants;
+use crate::apply::{first_task_wants, network_key, node_owner};
 use crate::object::{Node, Task, TaskState};
 use crate::spec::{PortConfig, Protocol, PublishMode};
 use crate::{NodeId, ServiceId, State, TaskOp, Timestamp};
@@ -37,15 +37,21 @@ pub(super) fn plan(state: &State, now: Timestamp, ops: &mut Vec<TaskOp>) {
     }
 }
 
-/// When addresses that rest become free for tasks that wait for them.
+/// When addresses that rest become free for tasks that wait for them, or for the nodes that they would run on.
 pub(super) fn deadlines(state: &State, now: Timestamp, deadlines: &mut Vec<Timestamp>) {
-    let waiting = |task: &&Task| task.is_wanted() && task.status.state == TaskState::New;
+    let time = |ms: u64| i64::try_from(ms).ok().map(Timestamp::from_millis);
+    let waiting = |task: &&Task| task.is_wanted() && task.status.state <= TaskState::Pending;
     for task in state.tasks().values().filter(waiting) {
+        if task.status.state == TaskState::Pending {
+            let networks = task.networks.iter().map(|attachment| network_key(attachment.network_id));
+            deadlines.extend(networks.filter_map(|network| time(state.ipam().next_ready(&network)?)));
+            continue;
+        }
         let Some(service) = state.service(task.service_id) else { continue };
-        let wants = task_wants(state, service, task.id);
+        let wants = first_task_wants(state, service, task.id);
         let check = state.ipam().check(now.as_millis(), &IpamCommand::Acquire { wants });
         if let Err(Denied::AddressesExhausted { ready_ms: Some(ready), .. }) = check {
-            deadlines.extend(i64::try_from(ready).ok().map(Timestamp::from_millis));
+            deadlines.extend(time(ready));
         }
     }
 }
@@ -146,7 +152,7 @@ fn spread(state: &State, loads: &Loads, task: &Task, node: &Node) -> Vec<u64> {
 
 fn can_have_addresses(state: &State, task: &Task, now: Timestamp) -> bool {
     let Some(service) = state.service(task.service_id) else { return false };
-    let wants = task_wants(state, service, task.id);
+    let wants = first_task_wants(state, service, task.id);
     state.ipam().check(now.as_millis(), &IpamCommand::Acquire { wants }).is_ok()
 }
 
@@ -154,10 +160,9 @@ fn can_have_addresses(state: &State, task: &Task, now: Timestamp) -> bool {
 fn can_attach(state: &State, now: Timestamp, task: &Task, node: &Node) -> bool {
     let missing =
         task.networks.iter().filter(|attachment| !node.attachments.contains_key(&attachment.network_id));
-    let owner = Owner::Lb(OwnerKey::new(node.id.as_str()));
-    let want = |network: NetworkKey| Want { network, owner: owner.clone(), prefer: None };
-    let wants: Vec<Want> =
-        missing.map(|missing| want(NetworkKey::new(missing.network_id.as_str()))).collect();
+    let owner = node_owner(node.id);
+    let want = |network| Want { network, owner: owner.clone(), prefer: None };
+    let wants: Vec<Want> = missing.map(|missing| want(network_key(missing.network_id))).collect();
     wants.is_empty() || state.ipam().check(now.as_millis(), &IpamCommand::Acquire { wants }).is_ok()
 }
 

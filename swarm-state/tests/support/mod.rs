@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use swarm_state::object::{Cluster, ContainerStatus, Task, TaskState, TaskStatus};
-use swarm_state::spec::{NodeDescription, NodeRole, NodeState, ResourceLimits, ServiceSpec};
+use swarm_state::spec::{IpamConfig, NodeDescription, NodeRole, NodeState, ResourceLimits, ServiceSpec};
 use swarm_state::{
     Action, ClusterId, Command, NetworkId, NewNode, NodeId, NodeStatusUpdate, Rejection, Reply, ServiceId,
     State, TaskId, TaskStatusUpdate, Timestamp, assignment, reconcile,
@@ -17,22 +17,37 @@ pub struct World {
     pub log: Vec<(u64, Command)>,
     pub nodes: Vec<NodeId>,
     drawn: u128,
+    /// Not founded yet.
+    cluster: Option<Box<Cluster>>,
 }
 
 impl World {
     /// A cluster of so many nodes; the first one is its manager.
     pub fn new(nodes: u8) -> Self {
-        let mut world = Self {
+        Self::with(nodes, |_| {})
+    }
+
+    /// The same with settings of its own.
+    pub fn with(nodes: u8, found: impl FnOnce(&mut Cluster)) -> Self {
+        let mut world = Self::nothing();
+        let mut cluster = Box::new(Cluster::new(ClusterId::from_random(world.bits())));
+        found(&mut cluster);
+        world.cluster = Some(cluster);
+        for number in 0..nodes {
+            world.add_node(number);
+        }
+        world
+    }
+
+    fn nothing() -> Self {
+        Self {
             state: State::new(),
             now: Timestamp::from_millis(1_790_000_000_000),
             log: Vec::new(),
             nodes: Vec::new(),
             drawn: 0,
-        };
-        for number in 0..nodes {
-            world.add_node(number);
+            cluster: None,
         }
-        world
     }
 
     pub fn add_node(&mut self, number: u8) -> NodeId {
@@ -40,9 +55,8 @@ impl World {
         let (hostname, addr) = (format!("n{}", number + 1), [192, 168, 99, 100 + number].into());
         let role = if number == 0 { NodeRole::Manager } else { NodeRole::Worker };
         let node = NewNode { id, role, availability: Default::default(), hostname, addr: Some(addr) };
-        if number == 0 {
+        if let Some(cluster) = self.cluster.take() {
             let ingress = NetworkId::from_random(self.bits());
-            let cluster = Box::new(Cluster::new(ClusterId::from_random(self.bits())));
             self.ok(Action::InitCluster { cluster, node: node.clone(), ingress });
             self.ok(Action::SetManager { node: id, raft_id: 1, addr: format!("{addr}:2377") });
         } else {
@@ -166,6 +180,50 @@ impl World {
         }
         self.now = end;
         self.settle();
+    }
+
+    /// Every node that is ready acknowledges what its assignment asks for; tells how many did.
+    pub fn acknowledge(&mut self) -> usize {
+        let ready = self.nodes.clone();
+        self.acknowledge_by(&ready)
+    }
+
+    pub fn acknowledge_by(&mut self, nodes: &[NodeId]) -> usize {
+        let mark = |node: &NodeId| Some((*node, assignment(&self.state, *node)?.mark));
+        let sent = nodes.iter().filter_map(mark).collect();
+        let acks = self.state.useful_acks(&sent);
+        let count = acks.len();
+        if count > 0 {
+            self.ok(Action::AckAddresses { acks });
+        }
+        count
+    }
+
+    pub fn grow(&mut self, id: NetworkId, subnet: &str) -> Result<Reply, Rejection> {
+        let subnet = IpamConfig { subnet: subnet.to_owned(), ..IpamConfig::default() };
+        self.apply(Action::GrowNetwork { id, subnet: Box::new(subnet) })
+    }
+
+    pub fn create_network_or(&mut self, json: &str) -> Result<NetworkId, Rejection> {
+        let id = NetworkId::from_random(self.bits());
+        let spec = Box::new(serde_json::from_str(json).unwrap());
+        self.apply(Action::CreateNetwork { id, spec }).map(|_| id)
+    }
+
+    pub fn scale(&mut self, id: ServiceId, replicas: u64) {
+        let mode = serde_json::json!({"Replicated": {"Replicas": replicas}});
+        self.update_service(id, |spec| spec.mode = serde_json::from_value(mode).unwrap());
+    }
+
+    pub fn subnet(&self, network: NetworkId) -> String {
+        self.state.network(network).unwrap().subnets[0].net.to_string()
+    }
+
+    /// Changes the image of the state.
+    pub fn edit(&mut self, change: impl FnOnce(&mut serde_json::Value)) {
+        let mut image = serde_json::from_slice(&self.state.to_json()).unwrap();
+        change(&mut image);
+        self.state = State::from_json(&serde_json::to_vec(&image).unwrap()).unwrap();
     }
 
     pub fn report(&mut self, task: TaskId, state: TaskState) {
