@@ -16,3 +16,4 @@
 
 mod interop;
 mod peer;
+mod sim;

@@ -202,7 +202,11 @@ impl Tables {
         self.note(network, &key);
         self.store.put(network, key.clone(), entry);
         if relay && self.others(network, members).len() > 1 {
-            self.enqueue(now, network, key, true);
+            if bulk {
+                self.enqueue_once(now, network, key);
+            } else {
+                self.enqueue(now, network, key, true);
+            }
         } else if let Some(queue) = self.queues.get_mut(network) {
             // It was to be said what is not so any more.
             queue.remove(&key);

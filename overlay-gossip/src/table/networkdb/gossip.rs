@@ -14,6 +14,16 @@ impl Tables {
         self.wake(now);
     }
 
+    /// Queues what a bulk sync brought to be told once: others have bulk syncs, too.
+    pub(super) fn enqueue_once(&mut self, now: Instant, network: &NetworkId, key: RowKey) {
+        let attached = self.attached.get(network).map_or(0, std::collections::BTreeSet::len);
+        let limit = self.times(attached);
+        self.enqueue(now, network, key.clone(), true);
+        if let Some(queue) = self.queues.get_mut(network) {
+            queue.delivered(&key, limit);
+        }
+    }
+
     /// Has the next round soon, but never more than one in an interval.
     pub(super) fn wake(&mut self, now: Instant) {
         if !self.queues.is_empty() {
@@ -42,13 +52,13 @@ impl Tables {
     }
 
     fn gossip_to(&mut self, now: Instant, network: &NetworkId, others: Vec<NodeName>) {
-        let limit = self.limits.retransmit * crate::membership::digits(others.len() + 1);
+        let limit = self.times(others.len() + 1);
         let batch = self.batch(now, network);
-        let delivered = batch.stream.len();
         let few = others.len() <= AUDIENCE;
         let some = self.some_of(others.clone(), self.limits.fanout);
-        if delivered > 0 {
-            let events: Vec<&[u8]> = batch.stream.iter().map(|(_, event)| event.as_slice()).collect();
+        let events = batch.stream.iter().chain(&batch.too_long).map(|(_, event)| event.as_slice());
+        let events: Vec<&[u8]> = events.collect();
+        if !events.is_empty() {
             for to in if few { &others } else { &some } {
                 self.push_bulk(to, network, &events);
             }
@@ -62,19 +72,17 @@ impl Tables {
             }
         }
         let Some(queue) = self.queues.get_mut(network) else { return };
-        for key in &batch.stale {
-            queue.remove(key);
-        }
+        let done = batch.stale.iter().chain(batch.too_long.iter().map(|(key, _)| key));
+        done.for_each(|key| queue.remove(key));
         batch.packets.iter().flatten().for_each(|(key, _)| queue.sent(key, limit));
-        batch.stream.iter().for_each(|(key, _)| {
-            queue.delivered(key, if few { limit } else { limit.max(2) });
-            if batch.too_long.contains(key) {
-                queue.remove(key);
-            }
-        });
+        if few {
+            batch.stream.iter().for_each(|(key, _)| queue.delivered(key, limit));
+        } else {
+            batch.stream.iter().for_each(|(key, _)| queue.sent(key, limit));
+        }
     }
 
-    /// What goes out in this round.
+    /// What goes out in this round: a packet, or some if there is news; a stream if there is too much of it.
     fn batch(&self, now: Instant, network: &NetworkId) -> Batch {
         let mut batch = Batch::default();
         let Some(queue) = self.queues.get(network) else { return batch };
@@ -83,44 +91,44 @@ impl Tables {
         }
         let hello: usize = batch.hello.iter().map(|event| event.len() + PART).sum();
         let room = self.limits.packet.saturating_sub(hello + PART);
-        let mut own = 0;
         let mut used = room;
+        let mut news = 0;
         for ((sent, relay), key) in queue.iter() {
             let Some(entry) = self.store.get(network, key).filter(|entry| entry.is_told()) else {
                 batch.stale.push(key.clone());
                 continue;
             };
+            let fresh = sent == 0 && !relay;
+            let full = batch.packets.len() >= if fresh { MOST_PACKETS + 1 } else { 1 };
             let event = self.event_of(now, (network, key), entry);
             let size = event.len() + PART;
-            let fresh = sent == 0 && !relay;
-            own += if fresh { size } else { 0 };
             if size > room && relay {
                 batch.stale.push(key.clone());
-                continue;
-            }
-            if size > room {
-                batch.too_long.push(key.clone());
+            } else if size > room {
+                batch.too_long.push((key.clone(), event));
+            } else if used + size <= room {
+                used += size;
+                batch.packets.last_mut().into_iter().for_each(|packet| packet.push((key.clone(), event.clone())));
+            } else if !full {
+                used = size;
+                batch.packets.push(vec![(key.clone(), event)]);
+            } else if fresh && news < MOST_BYTES {
                 batch.stream.push((key.clone(), event));
-                continue;
+            } else {
+                break;
             }
-            if used + size > room {
-                // More than a packet in an interval is for what is new only.
-                if batch.packets.len() >= if fresh { MOST_PACKETS } else { 1 } {
-                    if fresh && own < MOST_BYTES {
-                        batch.stream.push((key.clone(), event));
-                        continue;
-                    }
-                    break;
-                }
-                batch.packets.push(Vec::new());
-                used = 0;
-            }
-            used += size;
-            if let Some(packet) = batch.packets.last_mut() {
-                packet.push((key.clone(), event));
-            }
+            news += if fresh { size } else { 0 };
+        }
+        if batch.packets.len() > MOST_PACKETS {
+            let packets = std::mem::take(&mut batch.packets).into_iter().flatten();
+            batch.stream = packets.chain(std::mem::take(&mut batch.stream)).collect();
         }
         batch
+    }
+
+    /// How often an entry is sent in a network of so many nodes.
+    fn times(&self, nodes: usize) -> u32 {
+        self.limits.retransmit * crate::membership::digits(nodes)
     }
 
     fn attachment_of_mine(&self, network: &NetworkId) -> Vec<Vec<u8>> {
@@ -139,7 +147,7 @@ struct Batch {
     /// What is too much for packets.
     stream: Vec<(RowKey, Vec<u8>)>,
     /// What no packet holds.
-    too_long: Vec<RowKey>,
+    too_long: Vec<(RowKey, Vec<u8>)>,
     /// What is not there any more.
     stale: Vec<RowKey>,
 }

@@ -35,7 +35,7 @@ impl Queue {
 
     /// Counts it as sent; what was sent `limit` times is done.
     pub(super) fn sent(&mut self, key: &RowKey, limit: u32) {
-        if let Some((sent, relay)) = self.remove(key)
+        if let Some((sent, relay)) = self.take(key)
             && sent + 1 < limit
         {
             self.set(key.clone(), (sent + 1, relay));
@@ -44,12 +44,16 @@ impl Queue {
 
     /// Leaves one more time to send it.
     pub(super) fn delivered(&mut self, key: &RowKey, limit: u32) {
-        if let Some((_, relay)) = self.remove(key) {
+        if let Some((_, relay)) = self.take(key) {
             self.set(key.clone(), (limit.saturating_sub(1), relay));
         }
     }
 
-    pub(super) fn remove(&mut self, key: &RowKey) -> Option<Rank> {
+    pub(super) fn remove(&mut self, key: &RowKey) {
+        self.take(key);
+    }
+
+    fn take(&mut self, key: &RowKey) -> Option<Rank> {
         let rank = self.ranks.remove(key)?;
         self.order.remove(&(rank, key.clone()));
         Some(rank)
