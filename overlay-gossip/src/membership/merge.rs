@@ -63,10 +63,8 @@ impl Membership {
             if free {
                 self.accept_alive(now, claim, Some(old));
             } else if incarnation >= old.incarnation {
-                let (name, known) = (old.name.clone(), old.addr);
-                self.event(Event::NameConflict { name, known, claimed: addr });
                 // Perhaps it has moved: then nobody answers where it was.
-                self.check_on(now, &old.name);
+                self.on_conflict(now, &old, claim);
             }
             return;
         }
@@ -275,7 +273,7 @@ impl Membership {
         self.event(Event::Accused { by: by.clone(), incarnation });
     }
 
-    fn accept_alive(&mut self, now: Instant, claim: Member, old: Option<Arc<Member>>) {
+    pub(super) fn accept_alive(&mut self, now: Instant, claim: Member, old: Option<Arc<Member>>) {
         self.drop_suspicion(&claim.name);
         let (name, addr) = (claim.name.clone(), claim.addr);
         let moved = old.as_ref().map(|o| o.addr).filter(|was| *was != addr);
@@ -335,7 +333,9 @@ impl Membership {
         if name == self.config.name {
             return;
         }
+        let gone = name.clone();
         self.event(if left { Event::MemberLeft { name } } else { Event::MemberDown { name, evidence } });
+        self.hand_over(now, &gone);
     }
 
     /// A name, shared with the member that has it.

@@ -7,6 +7,7 @@ mod hearing;
 mod input;
 mod members;
 mod merge;
+mod moved;
 mod probe;
 mod push_pull;
 mod repair;
@@ -33,6 +34,7 @@ pub(crate) use members::{Known, Members};
 use self::awareness::Awareness;
 use self::broadcast::Broadcasts;
 use self::hearing::Hearing;
+use self::moved::Moved;
 use self::probe::Probes;
 use self::push_pull::{Dialled, Seed};
 use self::repair::Repairs;
@@ -40,8 +42,8 @@ use self::user::User;
 use self::watch::Watches;
 use crate::key::Keyring;
 use crate::table::{Changes, Tables};
-use crate::wire::{Decoder, WireError};
 use crate::wire::packet::Envelope;
+use crate::wire::{Decoder, WireError};
 use crate::{
     Config, DialId, Event, Input, Key, Member, MemberState, NetworkId, NodeName, Output, Phase, PublishError,
     Record, Stats, TableFormat, Vsn,
@@ -77,6 +79,7 @@ pub struct Membership {
     next_push_pull: Option<Instant>,
     next_reconnect: Option<Instant>,
     hearing: Hearing,
+    moved: Moved,
     repairs: Repairs,
     watches: Watches,
     /// Members for a full exchange.
@@ -158,6 +161,7 @@ impl Membership {
             broadcasts: Broadcasts::default(),
             suspicions: BTreeSet::new(),
             hearing: Hearing::new(now),
+            moved: Moved::default(),
             repairs: Repairs::new(now),
             watches: Watches::default(),
             soon: BTreeSet::new(),

@@ -130,10 +130,10 @@ impl Membership {
         true
     }
 
-    /// Delivers user events that have waited long enough for newer ones, and ends queries.
+    /// Delivers user events that have waited long enough for newer ones, answers what had to wait, and ends queries.
     pub(super) fn run_serf(&mut self, now: Instant) {
         let due = self.user.serf.as_mut().map(|serf| serf.release(now)).unwrap_or_default();
-        due.into_iter().for_each(|event| self.event(event));
+        self.follow(now, due, &[]);
     }
 
     fn follow(&mut self, now: Instant, outcomes: Vec<Outcome>, body: &[u8]) {
@@ -145,14 +145,15 @@ impl Membership {
                 Outcome::Gone(name) => self.gone_in_peace(now, &name),
                 Outcome::Forward(to, body) => self.send_serf(to, &body),
                 Outcome::Reply(question, body) => self.reply(&question, &body),
-                Outcome::Internal(question) => self.answer_internal(now, &question),
+                Outcome::Internal(question) => self.answer_internal(now, question),
+                Outcome::Resolve(question) => self.answer_conflict(now, &question),
             }
         }
     }
 
-    /// Sends to members only: a stranger could have things sent to anybody.
+    /// Sends to members, and to those that claim the names of members: a stranger could have things sent to anybody.
     fn send_serf(&mut self, to: SocketAddr, body: &[u8]) {
-        if self.is_member_addr(to) {
+        if self.is_member_addr(to) || self.moved.is_claimant(to) {
             self.transmit(to, &user_message(body), false);
         } else {
             self.stats.ignored += 1;
@@ -180,26 +181,37 @@ impl Membership {
     }
 
     /// Answers a question of serf's own.
-    fn answer_internal(&mut self, now: Instant, question: &Question) {
+    fn answer_internal(&mut self, now: Instant, question: Box<Question>) {
         let name = question.internal().unwrap_or_default();
-        let answer = if name == "conflict" {
-            self.answer_conflict(&question.payload)
-        } else {
-            self.answer_keys(name, &question.payload)
-        };
-        // A list of keys that is too long is not sent, as nothing that is too long.
-        if let Some(answer) = answer {
-            let _ = self.answer_query(now, question, &answer);
+        if name == "conflict" {
+            let (asker, ..) = question.way_back();
+            let later = now + question.deadline.saturating_duration_since(now) * 3 / 4;
+            match self.user.serf.as_mut() {
+                // Until then it is known whether the name has moved to where the question comes from.
+                Some(serf) if self.moved.is_claimant(asker) => serf.postpone(later, question),
+                _ => self.answer_conflict(now, &question),
+            }
+            return;
+        }
+        let (name, payload) = (name.to_owned(), question.payload.clone());
+        if let Some(answer) = self.answer_keys(&name, &payload) {
+            self.answer_or_not(now, &question, &answer);
         }
     }
 
     /// Two nodes claim a name, and one of them asks where others believe that it is. It is not for the other one to
     /// say.
-    fn answer_conflict(&self, name: &[u8]) -> Option<Vec<u8>> {
-        let name = std::str::from_utf8(name).ok().filter(|name| *name != self.config.name.as_str())?;
+    fn answer_conflict(&mut self, now: Instant, question: &Question) {
+        let name = std::str::from_utf8(&question.payload).ok();
+        let Some(name) = name.filter(|name| *name != self.config.name.as_str()) else { return };
         let known = self.members.get(name).map(|known| &*known.member);
         let leaving = known.is_some_and(|member| self.means_to_leave(&member.name));
-        Some(conflict_answer(known, leaving))
+        self.answer_or_not(now, question, &conflict_answer(known, leaving));
+    }
+
+    /// What is too long, or too late, is not sent.
+    fn answer_or_not(&mut self, now: Instant, question: &Question, answer: &[u8]) {
+        let _ = self.answer_query(now, question, answer);
     }
 
     fn answer_keys(&mut self, name: &str, payload: &[u8]) -> Option<Vec<u8>> {

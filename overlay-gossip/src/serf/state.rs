@@ -24,6 +24,8 @@ pub(crate) struct Serf {
     pub(super) events: Events,
     queries: BTreeSet<QueryId>,
     running: Running,
+    /// Questions that wait for the truth to come out.
+    postponed: BTreeMap<(Instant, QueryId), Box<Question>>,
 }
 
 /// What the membership knows about this node.
@@ -73,6 +75,8 @@ pub(crate) enum Outcome {
     Reply(Box<Question>, Vec<u8>),
     /// A question of serf's own: answer it.
     Internal(Box<Question>),
+    /// A question about a name that two nodes claim has waited long enough.
+    Resolve(Box<Question>),
 }
 
 impl Serf {
@@ -88,6 +92,7 @@ impl Serf {
             events,
             queries: BTreeSet::new(),
             running: Running::default(),
+            postponed: BTreeMap::new(),
         }
     }
 
@@ -246,16 +251,29 @@ impl Serf {
         }
     }
 
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.events.due(&self.options).into_iter().chain(self.running.due()).min()
+    /// Has a question come back at a later time.
+    pub(crate) fn postpone(&mut self, until: Instant, question: Box<Question>) {
+        if self.postponed.len() < MAX_POSTPONED {
+            self.postponed.insert((until, question.id), question);
+        }
     }
 
-    /// What time brings: events that have waited for newer ones, and the end of questions.
-    pub(crate) fn release(&mut self, now: Instant) -> Vec<crate::Event> {
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let postponed = self.postponed.first_key_value().map(|((at, _), _)| *at);
+        let events = self.events.due(&self.options);
+        [events, self.running.due(), postponed].into_iter().flatten().min()
+    }
+
+    /// What time brings: events that have waited for newer ones, the end of questions, and postponed ones.
+    pub(crate) fn release(&mut self, now: Instant) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        while let Some(first) = self.postponed.first_entry().filter(|first| first.key().0 <= now) {
+            outcomes.push(Outcome::Resolve(first.remove()));
+        }
         let events = self.events.release(now, &self.options);
-        let mut told: Vec<_> = events.into_iter().map(crate::Event::UserEvent).collect();
-        told.append(&mut self.running.end(now));
-        told
+        outcomes.extend(events.into_iter().map(crate::Event::UserEvent).map(Outcome::Tell));
+        outcomes.extend(self.running.end(now).into_iter().map(Outcome::Tell));
+        outcomes
     }
 
     pub(super) fn on_join(&mut self, intent: Intent<'_>) -> bool {
@@ -338,4 +356,5 @@ impl Serf {
 /// Names to remember a status for.
 const MAX_STATUS: usize = 65_536;
 const MAX_QUERIES: usize = 4096;
+const MAX_POSTPONED: usize = 64;
 const MAX_QUERY_AGE: u64 = 512;

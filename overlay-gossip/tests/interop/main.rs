@@ -11,7 +11,10 @@
     reason = "tests"
 )]
 
+mod coming;
+mod keys;
 mod peer;
+mod queries;
 mod relay;
 
 use std::net::SocketAddr;
@@ -98,55 +101,6 @@ async fn a_real_serf_agent_and_ours_are_one_cluster() {
     let start = Instant::now();
     eventually("serf is dead", 25, || state(&a, "real") == Some(MemberState::Dead)).await;
     println!("kill -9 of serf seen after {:?}", start.elapsed());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_are_installed_used_and_removed_in_a_sealed_cluster_of_both_kinds() {
-    let (old, new) = (Key::new((0..32).collect::<Vec<u8>>()).unwrap(), Key::new([7; 32]).unwrap());
-    let (first, second) = (old.to_base64(), new.to_base64());
-    let Some(serf) = Serf::start(&ip(78, 1), "real", &["-encrypt", &first]) else { return skip() };
-    let (a, mut events) = ours("a", 78, 2, std::slice::from_ref(&old)).await;
-    let (b, _b_events) = ours("b", 78, 3, &[old]).await;
-    a.join(vec![serf.addr]);
-    b.join(vec![serf.addr]);
-    eventually("all see all", 15, || {
-        state(&a, "b") == Some(MemberState::Alive)
-            && state(&b, "a") == Some(MemberState::Alive)
-            && ["a", "b"].iter().all(|name| serf.status(name) == "alive")
-    })
-    .await;
-    let keys = |args: &[&str]| {
-        let said = serf.call(&[&["keys"], args].concat());
-        assert!(!said.contains("rror") && !said.contains("fail"), "{args:?}: {said}");
-        said
-    };
-    keys(&["-install", &second]);
-    let listed = keys(&["-list"]);
-    assert_eq!(listed.matches("[3/3]").count(), 2, "{listed}");
-    keys(&["-use", &second]);
-    a.send_event("sealed", "with the new key".into(), false).unwrap();
-    eventually("event at serf", 5, || serf.log().contains("user-event: sealed")).await;
-    keys(&["-remove", &first]);
-    let listed = keys(&["-list"]);
-    assert!(listed.contains(&second) && !listed.contains(&first), "{listed}");
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    for agent in [&a, &b] {
-        let stats = agent.stats();
-        assert_eq!((stats.malformed, stats.undecryptable, stats.members_up), (0, 0, 3));
-    }
-    let mut changes = Vec::new();
-    while let Ok(event) = events.try_recv() {
-        match event {
-            Event::KeysChanged { keys } => changes.push(keys),
-            Event::MemberDown { name, .. } => panic!("{name} is alive"),
-            _ => {}
-        }
-    }
-    assert_eq!(changes.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
-    assert_eq!(changes[2], [new]);
-    assert_eq!(serf.complaints(), Vec::<String>::new());
-    serf.call(&["leave"]);
-    eventually("serf left", 15, || state(&a, "real") == Some(MemberState::Left)).await;
 }
 
 /// Ten of each kind; each is reached through a relay that loses every tenth datagram.

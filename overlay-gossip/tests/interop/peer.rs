@@ -77,6 +77,10 @@ impl Serf {
         wrong.filter(|line| SIGNS.iter().any(|sign| line.contains(sign))).map(str::to_owned).collect()
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Ends it without a goodbye.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
