@@ -48,6 +48,10 @@ proptest! {
             }
             prop_assert_eq!(&answer, &replica.apply(now, &command), "replicas agree");
             model.assert_usage(&ipam);
+            if index % 4 == 1 {
+                model.assert_resting(&ipam, u64::from(op.2) % 8);
+                model.assert_census(&ipam);
+            }
             if index % 8 == 0 {
                 prop_assert_eq!(ipam.audit(), Ok(()));
             }

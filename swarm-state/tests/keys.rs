@@ -190,7 +190,7 @@ fn a_rotation_can_be_asked_for_at_any_time() {
 fn ids_begin_again_after_the_last() {
     let mut world = World::new(1);
     let id = world.create_network(r#"{"Name":"n","Options":{"encrypted":""}}"#);
-    edit(&mut world.state, |state| {
+    world.edit(|state| {
         let seal = &mut state["networks"][id.as_str()]["keys"]["seal"];
         *seal = json!({"algorithm": "aes-128-gcm", "active": 65535, "keys": {"65535": seal["keys"]["1"]}});
     });
@@ -258,7 +258,7 @@ fn snapshots_and_logs_from_before_are_read() {
     let mut world = World::new(1);
     let id = world.create_network(r#"{"Name":"n"}"#);
     let before = world.state.clone();
-    edit(&mut world.state, |state| {
+    world.edit(|state| {
         assert!(state.as_object_mut().unwrap().remove("gossip_rotation").is_some());
         assert!(state["networks"][id.as_str()].as_object_mut().unwrap().remove("plane").is_some());
     });
@@ -327,10 +327,4 @@ fn ring(state: &State, id: NetworkId) -> (u16, Vec<u16>) {
 
 fn gossip(state: &State) -> &[GossipKey] {
     &state.cluster().unwrap().gossip_keys
-}
-
-fn edit(state: &mut State, change: impl FnOnce(&mut Value)) {
-    let mut json = serde_json::from_slice(&state.to_json()).unwrap();
-    change(&mut json);
-    *state = State::from_json(json.to_string().as_bytes()).unwrap();
 }
