@@ -15,5 +15,6 @@
 )]
 
 mod interop;
+mod machine;
 mod peer;
 mod sim;
