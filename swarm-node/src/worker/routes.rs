@@ -57,8 +57,10 @@ pub(crate) fn seen(config: &NodeConfig) -> Result<Vec<IpNet>, String> {
 fn foreign(routes: &[Route], resolvers: &[IpAddr]) -> Vec<IpNet> {
     let theirs = |route: &&Route| route.dev.as_ref().is_none_or(|dev| !owns_link(dev.as_str()));
     let on_link = routes.iter().filter(|route| route.via.is_none()).filter(theirs).map(|route| route.dest);
-    let servers = resolvers.iter().map(|server| IpNet::from(*server));
-    let mut seen: BTreeSet<IpNet> = on_link.chain(servers).filter(concerns_others).collect();
+    let mut seen: BTreeSet<IpNet> = on_link.filter(concerns_others).collect();
+    let far = |server: &IpNet| concerns_others(server) && !seen.iter().any(|net| net.contains(server));
+    let servers: Vec<IpNet> = resolvers.iter().map(|server| IpNet::from(*server)).filter(far).collect();
+    seen.extend(servers);
     // A subnet in there would hide the way out from its tasks.
     seen.insert(IpNet::V4(GatewayBridge::default().address.trunc()));
     let seen: Vec<IpNet> = seen.into_iter().collect();
