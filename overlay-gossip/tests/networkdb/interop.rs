@@ -111,6 +111,52 @@ async fn who_is_killed_or_leaves_is_missed_on_both_sides() {
     assert_eq!((a.stats().malformed, a.stats().undecryptable), (0, 0));
 }
 
+/// Docker's node forgets what a node had said that it holds for dead; it is told again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stood_still_has_its_entries_again_on_both_sides() {
+    let Some(mut docker) = Docker::start("d1", addr(3, 1), None) else { return skip() };
+    // A thread of its own, so that it can stand still.
+    let (send, receive) = std::sync::mpsc::channel();
+    let (frozen, halt) = std::sync::mpsc::channel::<Duration>();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            send.send(ours("a", addr(3, 2), &[]).await).unwrap();
+            tokio::spawn(async move {
+                loop {
+                    if let Ok(time) = halt.try_recv() {
+                        std::thread::sleep(time);
+                    }
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            });
+            let _ = stopped.await;
+        });
+    });
+    let a = receive.recv().unwrap();
+    let net = NetworkId::new(NET).unwrap();
+    docker.call(&format!("network {NET}"));
+    docker.call(&format!("create {NET} {TABLE} k1 1"));
+    a.join(vec![docker.addr]);
+    a.publish(net.clone(), TABLE, "ka", Phase::Ready, "a".into());
+    let both = ["k1=1", "ka=a"];
+    eventually("both have both", 10, || docker.entries(NET, TABLE) == both && value(&a, "k1").is_some()).await;
+    // Ours stands still, and comes back.
+    frozen.send(Duration::from_secs(9)).unwrap();
+    eventually("ours is forgotten", 15, || docker.entries(NET, TABLE) == ["k1=1"]).await;
+    let took = eventually("ours is back", 20, || docker.entries(NET, TABLE) == both).await;
+    println!("ours is back {took:?} after it was missed");
+    // Docker's does.
+    docker.signal("STOP");
+    eventually("docker's is suspended", 15, || suspended(&a, "k1")).await;
+    docker.signal("CONT");
+    let took = eventually("both are back", 20, || docker.entries(NET, TABLE) == both && !suspended(&a, "k1")).await;
+    println!("Docker's is back after {took:?}");
+    drop(stop);
+    thread.join().unwrap();
+}
+
 async fn ours(name: &str, addr: SocketAddr, keys: &[Key]) -> Agent {
     let mut config = Config::new(NodeName::new(name).unwrap(), Profile::Lan);
     config.table_format = TableFormat::NetworkDb;

@@ -14,6 +14,7 @@
     reason = "tests"
 )]
 
+mod captured;
 mod interop;
 mod machine;
 mod peer;

@@ -66,6 +66,12 @@ impl Docker {
         self.call(&format!("dump {network} {table}")).split_whitespace().map(str::to_owned).collect()
     }
 
+    /// Stops it, or lets it go on.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+    }
+
     /// Ends it without a goodbye.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
