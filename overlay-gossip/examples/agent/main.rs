@@ -84,12 +84,16 @@ fn obey(agent: &Agent, line: &str) -> bool {
                 eprintln!("agent: {error}");
             }
         }
-        ("join", Some(peer), None) => match peer.parse() {
-            Ok(peer) => agent.join(vec![peer]),
-            Err(_) => eprintln!("agent: {peer} is not IP:PORT"),
-        },
+        ("join", Some(_), _) => {
+            for peer in line.split_whitespace().skip(1) {
+                match peer.parse() {
+                    Ok(peer) => agent.join(vec![peer]),
+                    Err(_) => eprintln!("agent: {peer} is not IP:PORT"),
+                }
+            }
+        }
         ("", None, None) => {}
-        _ => eprintln!("agent: commands are: members, event NAME TEXT, join IP:PORT, leave"),
+        _ => eprintln!("agent: commands are: members, event NAME TEXT, join IP:PORT ..., leave"),
     }
     false
 }

@@ -20,14 +20,16 @@ usage: agent --bind IP:PORT --name NAME [--join IP:PORT]... [options]
   --tag KEY=VALUE      a tag for `serf members` to show (implies --serf); may be given several times
   --compress           pack what gets smaller by it, as serf does
   --profile lan|local|wan   the timers of memberlist's profile of that name (default lan)
-  --compat             those timers exactly (default)
-  --fast               a quarter to a half of them: a killed process is known dead in about a second, a silent host in
-                       two to three; good for clusters of agents of this kind
+  --profile fast       a quarter to a half of those for a LAN: a silent host is known dead in two to three seconds;
+                       twice the traffic
+  --fast               all that this crate does beyond memberlist, with those timers; serf understands it (default):
+                       a killed process is known dead in about a second, all know all a second after they joined
+  --compat             nothing that memberlist does not do
 
 commands on stdin, one a line:
   members              prints {\"event\":\"members\",\"members\":[{\"name\",\"addr\",\"state\",...}]}
   event NAME TEXT      tells all members, with --serf
-  join IP:PORT         joins
+  join IP:PORT ...     joins
   leave                leaves gracefully and exits; so do SIGTERM and SIGINT. End of input does not.
 
 events: {\"t_ms\":MILLISECONDS SINCE 1970,\"event\":KIND,\"name\":NAME,...} where KIND is member-join, member-update,
@@ -71,7 +73,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Opt
                     "--key" => keys.push(Key::from_base64(&value).map_err(|error| bad(&error))?),
                     "--label" => label.clone_from(&value),
                     "--profile" => {
-                        profile = parse_profile(&value).ok_or_else(|| bad(&"lan, local or wan"))?
+                        profile = parse_profile(&value).ok_or_else(|| bad(&"lan, local, wan or fast"))?
                     }
                     "--tag" => {
                         speak = true;
@@ -87,7 +89,8 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Opt
         return Err("--fast and --compat exclude each other".into());
     }
     let name = NodeName::new(&name).map_err(|error| format!("--name {name}: {error}"))?;
-    let config = Config::new(name, if fast { Profile::Fast } else { profile });
+    let config = Config::new(name, profile);
+    let config = if exact { config.without_improvements() } else { config };
     let vsn = if speak { Vsn::SERF } else { Vsn::MEMBERLIST };
     let config = Config { keys, label, compress, vsn, ..config };
     let serf = speak.then(|| coalescing(tags, exact));

@@ -88,7 +88,7 @@ impl Board {
             Fact::Failed(who) if !self.killed.contains(&who) => self.false_deaths += 1,
             Fact::Suspect(who) if !self.killed.contains(&who) => self.suspicions += 1,
             Fact::Up(who) if who == seen.by => return,
-            _ => {}
+            Fact::Ready | Fact::Up(_) | Fact::Suspect(_) | Fact::Failed(_) | Fact::Left(_) | Fact::Heard => {}
         }
         self.first.entry(seen.fact).or_default().entry(seen.by).or_insert(seen.at);
     }

@@ -1,6 +1,6 @@
 //! What processes and the network take, from `/proc`.
 
-use std::fs::read_to_string;
+use std::fs::{read_dir, read_to_string};
 
 /// Totals at one moment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,7 +23,7 @@ pub(crate) struct Memory {
 
 impl Totals {
     pub(crate) fn now(processes: impl Iterator<Item = u32>) -> Self {
-        let processor = processes.filter_map(ticks).sum::<f64>() / TICKS;
+        let processor = processes.filter_map(seconds).sum::<f64>();
         let (bytes, packets) = loopback().unwrap_or_default();
         Self { processor, bytes, packets }
     }
@@ -53,7 +53,16 @@ pub(crate) fn load() -> Option<f64> {
     read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
 
-/// In user mode and in the kernel.
+/// Seconds in user mode and in the kernel. `stat` counts in steps of 10 ms, and cuts off; threads know it better.
+fn seconds(process: u32) -> Option<f64> {
+    let threads = read_dir(format!("/proc/{process}/task")).ok()?;
+    let times = threads.flatten().map(|thread| {
+        let text = read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    times.sum::<Option<f64>>().map(|nanoseconds| nanoseconds / 1e9).or_else(|| ticks(process))
+}
+
 fn ticks(process: u32) -> Option<f64> {
     let text = read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The name may have spaces in it.
@@ -61,7 +70,7 @@ fn ticks(process: u32) -> Option<f64> {
     let mut fields = rest.split_whitespace().skip(11);
     let user: f64 = fields.next()?.parse().ok()?;
     let system: f64 = fields.next()?.parse().ok()?;
-    Some(user + system)
+    Some((user + system) / TICKS)
 }
 
 /// What arrived.

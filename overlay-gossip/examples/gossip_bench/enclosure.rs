@@ -33,9 +33,7 @@ pub(crate) fn raise_loopback() -> Result<(), Box<dyn Error>> {
     match raised {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("ip link set lo up: {status}").into()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err("ip not found: install iproute2".into())
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err("ip not found: install iproute2".into()),
         Err(error) => Err(format!("ip: {error}").into()),
     }
 }
@@ -57,7 +55,6 @@ fn possible_flags() -> Result<Option<&'static [&'static str]>, Box<dyn Error>> {
 }
 
 const AS_ROOT: &[&str] = &["--net", "--pid", "--fork", "--mount-proc", "--kill-child"];
-const AS_USER: &[&str] =
-    &["--map-root-user", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"];
+const AS_USER: &[&str] = &["--map-root-user", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"];
 /// The exit code that says so.
 const NO_NAMESPACES: u8 = 3;

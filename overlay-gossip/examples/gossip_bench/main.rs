@@ -50,7 +50,10 @@ fn measure(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
             report = rounds::run(args) => report,
             () = orphaned() => Err("interrupted".into()),
         }
-    })?;
+    });
+    // Standard input is still being waited for.
+    runtime.shutdown_background();
+    let report = report?;
     if args.json {
         println!("{}", report.json())
     } else {

@@ -50,8 +50,7 @@ impl Process {
                 .args(flags)
                 .stdin(Stdio::piped()),
         };
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
         let id = child.id().unwrap_or_default();
         if let Some(stdout) = child.stdout.take() {
             tokio::spawn(listen(stdout, kind, number, said.clone()));
@@ -105,7 +104,9 @@ impl Process {
 
     async fn say(&mut self, command: &str) -> io::Result<()> {
         match &mut self.line {
-            Line::Ours(stdin) => timeout(PATIENCE, stdin.write_all(format!("{command}\n").as_bytes())).await?,
+            Line::Ours(stdin) => {
+                timeout(PATIENCE, stdin.write_all(format!("{command}\n").as_bytes())).await?
+            }
             Line::Serf(_) => Ok(()),
         }
     }

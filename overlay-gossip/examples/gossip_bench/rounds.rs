@@ -95,6 +95,10 @@ async fn turn(args: &Args, peer: Peer, report: &mut Report) -> Result<(), Box<dy
 fn note(report: &mut Report, (peer, row): (Peer, Row), spread: &Spread, what: &str) {
     report.add(peer, row, spread.last());
     if !spread.complete {
-        report.failures.push(format!("{}: {what} is not known to all after {:.0} s", peer.name(), spread.last()));
+        report.failures.push(format!(
+            "{}: {what} is not known to all after {:.0} s",
+            peer.name(),
+            spread.last()
+        ));
     }
 }
