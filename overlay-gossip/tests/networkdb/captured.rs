@@ -31,7 +31,11 @@ fn what_dockers_nodes_sent_gives_the_tables_that_they_had() {
         let (from, hex) = rest.split_once(' ').unwrap();
         let (from, payload) = (from.parse().unwrap(), &*unhex(hex));
         let id = StreamId(i as u64);
-        let input = if kind == "u" { Input::Datagram { from, payload } } else { Input::Request { id, from, payload } };
+        let input = if kind == "u" {
+            Input::Datagram { from, payload }
+        } else {
+            Input::Request { id, from, payload }
+        };
         machine.handle_input(now, input).unwrap();
         machine.handle_timeout(now);
         inputs += 1;

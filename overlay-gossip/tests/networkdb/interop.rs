@@ -45,7 +45,8 @@ async fn a_node_of_docker_and_ours_hold_the_same_tables() {
     docker.call(&format!("create {NET} {TABLE} from-docker 1"));
     eventually("created", 5, || value(&a, "from-docker").as_deref() == Some("1")).await;
     docker.call(&format!("update {NET} {TABLE} from-docker 2"));
-    eventually("updated", 5, || [&a, &b].iter().all(|x| value(x, "from-docker").as_deref() == Some("2"))).await;
+    eventually("updated", 5, || [&a, &b].iter().all(|x| value(x, "from-docker").as_deref() == Some("2")))
+        .await;
     docker.call(&format!("delete {NET} {TABLE} from-docker"));
     eventually("deleted", 5, || [&a, &b].iter().all(|x| value(x, "from-docker").is_none())).await;
     a.publish(net.clone(), TABLE, "from-a", Phase::Starting, "0".into());
@@ -58,13 +59,15 @@ async fn a_node_of_docker_and_ours_hold_the_same_tables() {
     assert!(!docker.seen().iter().any(|line| line.ends_with("from-a 0")));
     // Docker's node leaves the network, and comes again.
     docker.call(&format!("leave-network {NET}"));
-    eventually("docker's are gone", 10, || [&a, &b].iter().all(|x| x.records(&net, TABLE).len() == 200)).await;
+    eventually("docker's are gone", 10, || [&a, &b].iter().all(|x| x.records(&net, TABLE).len() == 200))
+        .await;
     docker.call(&format!("network {NET}"));
     eventually("docker has ours again", 10, || docker.entries(NET, TABLE).len() == 200).await;
     // One of ours leaves for good, the other is killed.
     b.leave().await;
     b.shutdown().await;
-    eventually("b left", 10, || docker.call("members") == "a d1" && docker.entries(NET, TABLE).is_empty()).await;
+    eventually("b left", 10, || docker.call("members") == "a d1" && docker.entries(NET, TABLE).is_empty())
+        .await;
     assert!(a.records(&net, TABLE).is_empty());
     let stats = a.stats();
     assert_eq!((stats.malformed, stats.undecryptable, stats.records_refused), (0, 0, 0));
@@ -90,7 +93,9 @@ async fn who_is_killed_or_leaves_is_missed_on_both_sides() {
     d2.call(&format!("create {NET} {TABLE} k2 2"));
     eventually("all have all", 20, || {
         [&a, &b].iter().all(|x| x.records(&net, TABLE).len() == 4)
-            && [&mut d1, &mut d2].iter_mut().all(|d| d.entries(NET, TABLE) == ["k1=1", "k2=2", "ka=a", "kb=b"])
+            && [&mut d1, &mut d2]
+                .iter_mut()
+                .all(|d| d.entries(NET, TABLE) == ["k1=1", "k2=2", "ka=a", "kb=b"])
     })
     .await;
     // Goodbye of Docker's.
@@ -99,10 +104,9 @@ async fn who_is_killed_or_leaves_is_missed_on_both_sides() {
     eventually("d2 left", 10, || [&a, &b].iter().all(|x| x.records(&net, TABLE).len() == 3)).await;
     // Kills.
     b.shutdown().await;
-    let took = eventually("b is missed", 25, || {
-        d1.entries(NET, TABLE) == ["k1=1", "ka=a"] && suspended(&a, "kb")
-    })
-    .await;
+    let took =
+        eventually("b is missed", 25, || d1.entries(NET, TABLE) == ["k1=1", "ka=a"] && suspended(&a, "kb"))
+            .await;
     println!("kill of ours seen by Docker's node after {took:?}");
     d1.kill();
     let took = eventually("d1 is missed", 25, || suspended(&a, "k1")).await;
@@ -141,9 +145,10 @@ async fn who_stood_still_has_its_entries_again_on_both_sides() {
     a.join(vec![docker.addr]);
     a.publish(net.clone(), TABLE, "ka", Phase::Ready, "a".into());
     let both = ["k1=1", "ka=a"];
-    eventually("both have both", 10, || docker.entries(NET, TABLE) == both && value(&a, "k1").is_some()).await;
+    eventually("both have both", 10, || docker.entries(NET, TABLE) == both && value(&a, "k1").is_some())
+        .await;
     // Ours stands still, and comes back.
-    frozen.send(Duration::from_secs(9)).unwrap();
+    frozen.send(Duration::from_secs(7)).unwrap();
     eventually("ours is forgotten", 15, || docker.entries(NET, TABLE) == ["k1=1"]).await;
     let took = eventually("ours is back", 20, || docker.entries(NET, TABLE) == both).await;
     println!("ours is back {took:?} after it was missed");
@@ -151,7 +156,8 @@ async fn who_stood_still_has_its_entries_again_on_both_sides() {
     docker.signal("STOP");
     eventually("docker's is suspended", 15, || suspended(&a, "k1")).await;
     docker.signal("CONT");
-    let took = eventually("both are back", 20, || docker.entries(NET, TABLE) == both && !suspended(&a, "k1")).await;
+    let took =
+        eventually("both are back", 20, || docker.entries(NET, TABLE) == both && !suspended(&a, "k1")).await;
     println!("Docker's is back after {took:?}");
     drop(stop);
     thread.join().unwrap();

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use overlay_gossip::wire::networkdb::{BulkSync, Change, Message, NetworkEvent, NodeEvent, PushPull, TableEvent};
+use overlay_gossip::wire::networkdb::{
+    BulkSync, Change, Message, NetworkEvent, NodeEvent, PushPull, TableEvent,
+};
 use overlay_gossip::wire::{self, Alive};
 use overlay_gossip::*;
 use proptest::prelude::*;
@@ -325,7 +327,8 @@ fn line(message: &[u8]) -> String {
 fn entry(node: &str, key: &str, ltime: u64, value: Option<&str>) -> Vec<u8> {
     let change = if value.is_some() { Change::Create } else { Change::Delete };
     let (value, reap_after) = (value.unwrap_or_default().as_bytes(), if value.is_some() { 0 } else { 1800 });
-    Message::Table(TableEvent { change, ltime, node, network: NET, table: "t", key, value, reap_after }).to_vec()
+    Message::Table(TableEvent { change, ltime, node, network: NET, table: "t", key, value, reap_after })
+        .to_vec()
 }
 
 fn attach(node: &str, joins: bool, ltime: u64) -> Vec<u8> {
@@ -334,7 +337,8 @@ fn attach(node: &str, joins: bool, ltime: u64) -> Vec<u8> {
 
 fn bulk(node: &str, unsolicited: bool, events: &[Vec<u8>]) -> Vec<u8> {
     let payload = Message::Compound(events.iter().map(Vec::as_slice).collect()).to_vec();
-    Message::BulkSync(BulkSync { ltime: 3, unsolicited, node, networks: vec![NET], payload: &payload }).to_vec()
+    Message::BulkSync(BulkSync { ltime: 3, unsolicited, node, networks: vec![NET], payload: &payload })
+        .to_vec()
 }
 
 fn addr(name: &str) -> SocketAddr {

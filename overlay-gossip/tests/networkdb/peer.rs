@@ -25,7 +25,11 @@ impl Docker {
             .args(key.map(Key::to_base64))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(if std::env::var_os("NETWORKDB_LOG").is_some() { Stdio::inherit() } else { Stdio::null() })
+            .stderr(if std::env::var_os("NETWORKDB_LOG").is_some() {
+                Stdio::inherit()
+            } else {
+                Stdio::null()
+            })
             .spawn();
         let mut child = child.ok()?;
         let lines = Arc::new(Mutex::new(Vec::new()));

@@ -1,11 +1,12 @@
 //! Many nodes of ours in Docker's format, on a virtual clock.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use overlay_gossip::sim::{Network, World, name};
 use overlay_gossip::*;
+use rand::Rng;
 
 const TABLE: &str = "t";
 
@@ -34,7 +35,13 @@ fn nodes_agree_in_spite_of_loss() {
 fn a_burst_does_not_wait_for_its_turn() {
     let mut world = joined(4, 10);
     for k in 0..1000 {
-        publish(&mut world, 3, &format!("k{k}"), Phase::Ready, "a value of about sixty bytes, as an endpoint's record has it..");
+        publish(
+            &mut world,
+            3,
+            &format!("k{k}"),
+            Phase::Ready,
+            "a value of about sixty bytes, as an endpoint's record has it..",
+        );
     }
     let took = world.run_until(ms(60_000), |world| all(world, |w, i| rows(w, i).len() == 1000));
     println!("1000 entries at 10 nodes after {took:?}");
@@ -80,6 +87,75 @@ fn who_leaves_takes_all_along_and_who_is_lost_comes_back() {
     agree(&mut world, 5, "healed");
     assert!(rows(&world, 4).contains(&row(2, "other", "from there", false)));
     end(&world);
+}
+
+#[test]
+fn whoever_left_the_cluster_and_comes_again_has_its_entries_again() {
+    let mut world = joined(10, 4);
+    for i in 0..4 {
+        publish(&mut world, i, &format!("k{i}"), Phase::Ready, "v");
+    }
+    agree(&mut world, 4, "published");
+    world.with(2, Membership::leave);
+    let took = world.run_until(ms(20_000), |w| [0, 1, 3].iter().all(|i| rows(w, *i).len() == 3));
+    assert!(took.is_some());
+    world.run_for(ms(3000));
+    world.join(2, 1);
+    publish(&mut world, 2, "k2", Phase::Draining, "w");
+    publish(&mut world, 2, "k2", Phase::Gone, "");
+    publish(&mut world, 2, "k2", Phase::Ready, "v");
+    agree(&mut world, 4, "back");
+}
+
+/// Whatever happens: when it is over, all hold what the owners said last.
+#[test]
+fn tables_are_what_their_owners_said_in_the_end() {
+    for seed in 100..112 {
+        let mut world = joined(seed, 5);
+        world.network = Network { loss: 0.15, duplicate: 0.05, reorder: 0.1, ..world.network };
+        let mut said: Vec<BTreeMap<String, String>> = vec![BTreeMap::new(); 5];
+        for step in 0..80 {
+            let (i, key) = (world.rng().random_range(0..5), world.rng().random_range(0..4));
+            let (key, value) = (format!("k{i}-{key}"), format!("v{step}"));
+            match world.rng().random_range(0..12) {
+                0..=6 => {
+                    publish(&mut world, i, &key, Phase::Ready, &value);
+                    said[i].insert(key, value);
+                }
+                7 | 8 => {
+                    publish(&mut world, i, &key, Phase::Gone, "");
+                    said[i].remove(&key);
+                }
+                9 => {
+                    let network = net();
+                    world.with(i, |m, now| m.leave_network(now, &network));
+                    said[i].clear();
+                }
+                10 => world.cut(i, (i + 1) % 5),
+                _ => world.heal(),
+            }
+            let time = world.rng().random_range(0..1500);
+            world.run_for(ms(time));
+        }
+        world.heal();
+        world.network = Network::default();
+        let network = net();
+        (0..5).for_each(|i| world.with(i, |m, now| m.join_network(now, &network)));
+        let said = said.into_iter().enumerate();
+        let want: BTreeSet<Row> =
+            said.flat_map(|(i, keys)| keys.into_iter().map(move |(k, v)| row(i, &k, &v, false))).collect();
+        let took = world.run_until(ms(180_000), |w| all(w, |w, i| rows(w, i) == want));
+        if took.is_none() {
+            for i in 0..5 {
+                let rows = rows(&world, i);
+                println!("n{i} lacks {:?}", want.difference(&rows).collect::<Vec<_>>());
+                println!("n{i} has {:?}", rows.difference(&want).collect::<Vec<_>>());
+            }
+            panic!("no agreement, seed {seed}");
+        }
+        println!("seed {seed}: {} entries after {took:?}", want.len());
+        end(&world);
+    }
 }
 
 #[test]

@@ -108,7 +108,11 @@ impl Tables {
                 batch.too_long.push((key.clone(), event));
             } else if used + size <= room {
                 used += size;
-                batch.packets.last_mut().into_iter().for_each(|packet| packet.push((key.clone(), event.clone())));
+                batch
+                    .packets
+                    .last_mut()
+                    .into_iter()
+                    .for_each(|packet| packet.push((key.clone(), event.clone())));
             } else if !full {
                 used = size;
                 batch.packets.push(vec![(key.clone(), event)]);

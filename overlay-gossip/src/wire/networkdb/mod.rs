@@ -19,7 +19,7 @@
 mod protobuf;
 mod record;
 
-use self::protobuf::{Fields, fields};
+use self::protobuf::{Fields, fields, push};
 use super::WireError;
 
 pub use self::record::{EndpointRecord, PeerRecord, Port};
@@ -299,7 +299,7 @@ impl<'a> PushPull<'a> {
         fields(body, |field, value| {
             match field {
                 1 => state.ltime = value.int()?,
-                2 => state.networks.push(NetworkEntry::parse(value.bytes()?)?),
+                2 => push(&mut state.networks, NetworkEntry::parse(value.bytes()?)?)?,
                 3 => state.node = value.text()?,
                 _ => {}
             }
@@ -345,7 +345,7 @@ impl<'a> BulkSync<'a> {
                 1 => sync.ltime = value.int()?,
                 2 => sync.unsolicited = value.int()? != 0,
                 3 => sync.node = value.text()?,
-                4 => sync.networks.push(value.text()?),
+                4 => push(&mut sync.networks, value.text()?)?,
                 5 => sync.payload = value.bytes()?,
                 _ => {}
             }
@@ -374,7 +374,7 @@ fn parse_compound(body: &[u8]) -> Result<Vec<&[u8]>, WireError> {
                 }
                 Ok(())
             })?;
-            messages.push(payload);
+            push(&mut messages, payload)?;
         }
         Ok(())
     })?;

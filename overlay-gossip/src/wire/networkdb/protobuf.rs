@@ -30,6 +30,16 @@ pub(super) fn fields<'a>(
     Ok(())
 }
 
+/// Appends one of several. There are never so many of them in what makes sense; each takes more room here than on the
+/// wire.
+pub(super) fn push<T>(items: &mut Vec<T>, item: T) -> Result<(), WireError> {
+    if items.len() >= MOST_ITEMS {
+        return Err(WireError::Limit);
+    }
+    items.push(item);
+    Ok(())
+}
+
 impl<'a> Value<'a> {
     pub(super) fn int(self) -> Result<u64, WireError> {
         match self {
@@ -118,3 +128,5 @@ fn bytes<'a>(message: &mut &'a [u8], len: u64) -> Result<&'a [u8], WireError> {
     *message = rest;
     Ok(taken)
 }
+
+const MOST_ITEMS: usize = 1 << 18;

@@ -1,6 +1,6 @@
 //! The values of Docker's two tables.
 
-use super::protobuf::{Fields, fields};
+use super::protobuf::{Fields, fields, push};
 use crate::wire::WireError;
 
 /// A value of `overlay_peer_table`: behind which host an address is.
@@ -95,9 +95,9 @@ impl<'a> EndpointRecord<'a> {
                 3 => record.service_id = value.text()?,
                 4 => record.virtual_ip = value.text()?,
                 5 => record.endpoint_ip = value.text()?,
-                6 => record.ingress_ports.push(Port::parse(value.bytes()?)?),
-                7 => record.aliases.push(value.text()?),
-                8 => record.task_aliases.push(value.text()?),
+                6 => push(&mut record.ingress_ports, Port::parse(value.bytes()?)?)?,
+                7 => push(&mut record.aliases, value.text()?)?,
+                8 => push(&mut record.task_aliases, value.text()?)?,
                 9 => record.service_disabled = value.int()? != 0,
                 _ => {}
             }
