@@ -121,9 +121,10 @@ pub struct Config {
     pub table_format: TableFormat,
     /// How long a changed record waits for others to travel with. 5 ms.
     pub table_delay: Duration,
-    /// Time between two comparisons of tables with a random member per network. 2 s.
+    /// Time between two comparisons of tables with a random member per network. 2 s. In
+    /// [`TableFormat::NetworkDb`], [`push_pull_interval`](Self::push_pull_interval) is the time between two bulk syncs.
     pub table_sync_interval: Duration,
-    /// How long a withdrawn record is remembered. 10 min.
+    /// How long a withdrawn record is remembered. 10 min; at least 30 min in [`TableFormat::NetworkDb`].
     pub tombstone: Duration,
     /// How long the records of an owner's earlier life stay (suspended) after its new life was noticed, so that a
     /// restarted node can publish again what still holds. 10 s.

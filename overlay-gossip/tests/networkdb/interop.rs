@@ -115,6 +115,48 @@ async fn who_is_killed_or_leaves_is_missed_on_both_sides() {
     assert_eq!((a.stats().malformed, a.stats().undecryptable), (0, 0));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_of_each_kind_agree_after_all_have_talked_at_once() {
+    let (mut docker, mut ours_) = (Vec::new(), Vec::new());
+    for i in 1..=3 {
+        let Some(peer) = Docker::start(&format!("d{i}"), addr(4, i), None) else { return skip() };
+        docker.push(peer);
+        ours_.push(ours(&format!("a{i}"), addr(4, 10 + i), &[]).await);
+    }
+    let net = NetworkId::new(NET).unwrap();
+    let seed = docker[0].addr;
+    for (peer, agent) in docker.iter_mut().zip(&ours_) {
+        if peer.addr != seed {
+            peer.call(&format!("join {seed}"));
+        }
+        agent.join(vec![seed]);
+        peer.call(&format!("network {NET}"));
+        agent.join_network(net.clone());
+    }
+    eventually("all are peers", 15, || {
+        ours_.iter().all(|a| a.peers(&net).len() == 6)
+            && docker.iter_mut().all(|d| d.call(&format!("peers {NET}")) == "a1 a2 a3 d1 d2 d3")
+    })
+    .await;
+    for k in 0..60 {
+        for (i, (peer, agent)) in docker.iter_mut().zip(&ours_).enumerate() {
+            agent.publish(net.clone(), TABLE, &format!("a{i}-{k}"), Phase::Ready, format!("{k}").into());
+            peer.call(&format!("create {NET} {TABLE} d{i}-{k} {k}"));
+            if k % 3 == 0 {
+                agent.publish(net.clone(), TABLE, &format!("a{i}-{k}"), Phase::Gone, "".into());
+                peer.call(&format!("delete {NET} {TABLE} d{i}-{k}"));
+            }
+        }
+    }
+    let took = eventually("agreement", 40, || {
+        ours_.iter().all(|a| a.records(&net, TABLE).len() == 240)
+            && docker.iter_mut().all(|d| d.entries(NET, TABLE).len() == 240)
+    })
+    .await;
+    println!("240 entries of six nodes at all of them after {took:?}");
+    assert!(ours_.iter().all(|a| a.stats().malformed == 0 && a.stats().records_refused == 0));
+}
+
 /// Docker's node forgets what a node had said that it holds for dead; it is told again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stood_still_has_its_entries_again_on_both_sides() {

@@ -86,8 +86,8 @@ impl Docker {
         let start = Instant::now();
         loop {
             let lines = self.lines.lock().unwrap();
-            let answers = lines.iter().filter(|line| line.starts_with("ok") || line.starts_with("error"));
-            if let Some(answer) = answers.skip(self.answered).next() {
+            let mut answers = lines.iter().filter(|line| line.starts_with("ok") || line.starts_with("error"));
+            if let Some(answer) = answers.nth(self.answered) {
                 self.answered += 1;
                 return answer.clone();
             }

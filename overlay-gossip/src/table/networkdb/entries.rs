@@ -121,7 +121,7 @@ impl Tables {
         if entry.owner == self.me {
             self.take_own(now, &network, key, entry);
         } else if self.is_attached(&network, &entry.owner) {
-            self.take_entry(now, &network, key, (entry, bulk), members);
+            self.take_entry(now, (&network, key), (entry, bulk), members);
         } else if let Some(mine) = self.mine.get_mut(&network)
             && mine.missed.len() < MOST_MISSED
         {
@@ -178,8 +178,7 @@ impl Tables {
     fn take_entry(
         &mut self,
         now: Instant,
-        network: &NetworkId,
-        key: RowKey,
+        (network, key): (&NetworkId, RowKey),
         (entry, bulk): (Entry, bool),
         members: &Members,
     ) {
