@@ -36,12 +36,39 @@ impl Index {
         self.put(hash, number);
     }
 
-    /// Makes room for so many more.
-    pub(crate) fn reserve(&mut self, more: usize, hash_of: impl Fn(u32) -> u64) {
-        let needed = ((self.len + more) * 4 / 3 + 1).next_power_of_two();
-        if needed > self.slots.len() {
-            self.resize(needed, hash_of);
+    /// An empty one with room for so many.
+    pub(crate) fn with_room(count: usize) -> Self {
+        Self { slots: vec![EMPTY; (count * 4 / 3 + 1).next_power_of_two().max(16)], len: 0 }
+    }
+
+    /// Things with the same hash next to each other, and all nearly in the order of their slots: what is pushed in this
+    /// order is pushed next to what was pushed before.
+    pub(crate) fn in_order(&self, things: Vec<(u64, u32)>) -> Vec<(u64, u32)> {
+        let region = |hash: u64| self.home(hash) / REGION;
+        let mut ends = vec![0_usize; self.slots.len() / REGION + 1];
+        for (hash, _) in &things {
+            if let Some(count) = ends.get_mut(region(*hash)) {
+                *count += 1;
+            }
         }
+        ends.iter_mut().fold(0, |start, end| std::mem::replace(end, start) + start);
+        let mut sorted = vec![(0, 0); things.len()];
+        for thing in things {
+            let Some(at) = ends.get_mut(region(thing.0)) else { continue };
+            if let Some(place) = sorted.get_mut(*at) {
+                *place = thing;
+            }
+            *at += 1;
+        }
+        sorted.chunk_by_mut(|(a, _), (b, _)| region(*a) == region(*b)).for_each(<[_]>::sort_unstable);
+        sorted
+    }
+
+    /// The caller knows that it is not there, and that there is room.
+    #[inline]
+    pub(crate) fn push(&mut self, hash: u64, number: u32) {
+        self.len += 1;
+        self.put(hash, number);
     }
 
     /// Puts another number in the place of one.
@@ -129,6 +156,8 @@ pub(crate) fn mix(a: u64, b: u64, c: u64) -> u64 {
 }
 
 const EMPTY: u32 = u32::MAX;
+/// Slots that fit into the fastest memory.
+const REGION: usize = 1024;
 
 #[cfg(test)]
 mod tests {

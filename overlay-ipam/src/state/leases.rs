@@ -1,5 +1,7 @@
 //! All leases of all networks: 56 bytes each, found by owner.
 
+mod bulk;
+
 use std::collections::BTreeMap;
 
 use crate::{
@@ -65,13 +67,6 @@ impl Leases {
         self.len
     }
 
-    /// Makes room for so many more.
-    pub(crate) fn reserve(&mut self, more: usize) {
-        let Self { chunks, by_grant, by_owner, .. } = self;
-        by_grant.reserve(more, |number| hash_grant(entry(chunks, number)));
-        by_owner.reserve(more, |number| entry(chunks, number).map_or(0, |entry| hash_owner(packed(entry))));
-    }
-
     pub(crate) fn get(&self, number: u32) -> Option<&Entry> {
         let (chunk, at) = split(number);
         self.chunks.get(chunk)?.get(at)
@@ -124,17 +119,8 @@ impl Leases {
     pub(crate) fn insert(&mut self, owner: &Owner, place: Place) -> u32 {
         let owner = self.intern(owner);
         let last = self.of_grant(place.network, owner).last().map(|(number, entry)| (number, *entry));
-        let entry = Entry {
-            key: owner.key,
-            offset: halves(place.offset),
-            generation: last.map_or(place.generation, |(_, entry)| entry.generation),
-            network: place.network,
-            next: NONE,
-            prev: NONE,
-            subnet: place.subnet,
-            kind: owner.kind,
-            log2: place.log2,
-        };
+        let generation = last.map_or(place.generation, |(_, entry)| entry.generation);
+        let entry = Entry::new(owner, Place { generation, ..place });
         let number = self.store(entry);
         self.link(number, &entry, last);
         self.len += 1;
@@ -317,6 +303,21 @@ impl Leases {
 }
 
 impl Entry {
+    /// Not linked yet.
+    fn new(owner: Packed, place: Place) -> Self {
+        Self {
+            key: owner.key,
+            offset: halves(place.offset),
+            generation: place.generation,
+            network: place.network,
+            next: NONE,
+            prev: NONE,
+            subnet: place.subnet,
+            kind: owner.kind,
+            log2: place.log2,
+        }
+    }
+
     /// Distance from the first address of the subnet.
     pub(crate) fn offset(&self) -> u128 {
         let [high, low] = self.offset;

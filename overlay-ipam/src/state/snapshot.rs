@@ -8,7 +8,7 @@ use crate::{
     pool::addr_pool::Span,
     state::codec::{Reader, Writer, from_text, to_text},
     state::ipam::NOBODY,
-    state::leases::Place,
+    state::leases::{Entry, Place},
     state::network::Network,
     state::space::Space,
     words::key::Name,
@@ -120,11 +120,10 @@ impl Ipam {
             }
             ipam.resting.push(net.trunc(), rest);
         }
-        // a lease takes at least 18 bytes
-        ipam.leases.reserve(from.left() / 18);
         for _ in 0..from.count()? {
             ipam.read_network(&mut from)?;
         }
+        ipam.index_leases()?;
         let acked = ipam.acks.iter().all(|(_, acked)| acked <= ipam.mark) && ipam.moment.settled <= ipam.mark;
         let all = ipam.acks.lowest().is_none_or(|all| all <= ipam.moment.settled);
         if !(acked && all && ipam.resting.is_sorted()) {
@@ -249,29 +248,33 @@ impl Ipam {
         let is_block = matches!(owner, Owner::Delegation(_));
         let aligned = place.offset.trailing_zeros() >= place.log2.into();
         let can_be = place.generation <= self.generation && aligned && (place.log2 == 0 || is_block);
-        if !can_be || self.clashes(owner, place) {
+        if !can_be {
             return None;
         }
         let span = Span::new(place.offset, place.log2);
-        let free = self.space_mut(place.network, place.subnet)?.pool.take_span(span);
-        if !free {
+        let number = self.leases.append(owner, place);
+        let space = self.space_mut(place.network, place.subnet)?;
+        if !space.pool.take_span(span) {
             return None;
         }
-        self.record(owner, place);
+        space.assign(span, number, owner.is_fixed());
         span.last.checked_add(1)
     }
 
-    /// Whether the owner has another lease in the network with which this one cannot be.
-    fn clashes(&self, owner: &Owner, place: Place) -> bool {
-        let Some(packed) = self.leases.pack(owner) else { return false };
-        let is_v4 = |subnet: u16| {
-            let network = self.network(place.network)?;
-            network.subnets.get(usize::from(subnet)).map(|subnet| subnet.net.addr().is_ipv4())
+    fn index_leases(&mut self) -> Result<(), RestoreError> {
+        let mut leases = std::mem::take(&mut self.leases);
+        let net = |entry: &Entry| {
+            let subnet = self.network(entry.network)?.subnets.get(usize::from(entry.subnet))?;
+            Some(subnet.net)
         };
-        self.leases.of_grant(place.network, packed).any(|(_, entry)| {
-            let same_family = is_v4(entry.subnet) == is_v4(place.subnet);
-            entry.generation != place.generation || (same_family && !owner.is_fixed())
-        })
+        let is_v4 = |entry: &Entry| net(entry).map(|net| net.addr().is_ipv4());
+        // two leases of one grant
+        let clash =
+            |a: &Entry, b: &Entry| a.generation != b.generation || (is_v4(a) == is_v4(b) && !a.is_fixed());
+        let indexed = leases.index_all(clash);
+        let indexed = indexed.map_err(|entry| RestoreError::Holder { net: net(&entry).unwrap_or_default() });
+        self.leases = leases;
+        indexed
     }
 }
 
