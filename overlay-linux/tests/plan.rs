@@ -58,6 +58,18 @@ proptest! {
 }
 
 #[test]
+fn what_holds_for_all_interfaces_is_written_after_what_holds_for_one() {
+    let names = ["net.ipv6.conf.all.forwarding", "net/ipv6/conf/eth0.7/accept_ra", "net.ipv4.ip_forward"];
+    let sysctls = names.map(|name| (name.to_owned(), "1".to_owned())).into();
+    let desired = Desired { sysctls, ..Desired::default() };
+    let written = diff(&Observed::default(), &desired).into_iter().map(|op| op.change);
+    let written: Vec<String> = written
+        .map(|change| if let Change::SetSysctl { name, .. } = change { name } else { panic!() })
+        .collect();
+    assert_eq!(written.last().map(String::as_str), Some("net.ipv6.conf.all.forwarding"), "{written:?}");
+}
+
+#[test]
 fn a_new_rule_is_there_before_the_old_one_goes() {
     let rule = |pref| Rule::new(Family::V4, pref, Route::LOCAL);
     let observed = Observed { rules: vec![rule(0), rule(0)], ..Observed::default() };
