@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
 };
 
 use overlay_gossip::{NetworkId, Phase, tokio::Agent};
@@ -23,19 +23,21 @@ const MAX_ADDRESSES: usize = 32;
 pub(crate) struct NodeRecord {
     /// Whether it takes IPv6 from the fabric.
     pub(crate) ipv6: bool,
-    /// Where clients reach it, link-local addresses left out.
-    pub(crate) addresses: BTreeSet<IpAddr>,
+    /// Where clients reach it over IPv6. Private IPv4 addresses mean another host on each machine; the one that counts
+    /// is known from the managers.
+    pub(crate) addresses: BTreeSet<Ipv6Addr>,
 }
 
 impl NodeRecord {
     fn of(underlay: &Underlay) -> Self {
-        let addresses = underlay.reachable().take(MAX_ADDRESSES).collect();
+        let second = |ip| if let IpAddr::V6(ip) = ip { Some(ip) } else { None };
+        let addresses = underlay.reachable().filter_map(second).take(MAX_ADDRESSES).collect();
         Self { ipv6: underlay.ipv6.is_on(), addresses }
     }
 
     /// Whether clients may come to it over IPv6.
     pub(crate) fn is_asked_over_ipv6(&self) -> bool {
-        self.ipv6 && self.addresses.iter().any(IpAddr::is_ipv6)
+        self.ipv6 && !self.addresses.is_empty()
     }
 }
 
@@ -57,7 +59,8 @@ pub(crate) fn read(agent: &Agent, assignment: &Assignment) -> BTreeMap<String, N
     let mut nodes = BTreeMap::new();
     for record in agent.records(&network, TABLE).iter().filter(|record| known(record.owner.as_str())) {
         let Ok(mut said) = serde_json::from_slice::<NodeRecord>(&record.value) else { continue };
-        said.addresses = said.addresses.into_iter().filter(is_reachable).take(MAX_ADDRESSES).collect();
+        let reachable = said.addresses.into_iter().filter(|ip| is_reachable(&IpAddr::V6(*ip)));
+        said.addresses = reachable.take(MAX_ADDRESSES).collect();
         nodes.insert(record.owner.to_string(), said);
     }
     nodes

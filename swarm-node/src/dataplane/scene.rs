@@ -161,12 +161,10 @@ pub(crate) struct FabricPeer {
     pub(crate) address: IpAddr,
     /// Where its tunnel ends.
     pub(crate) vtep: IpAddr,
-    /// Whether new flows may go there.
-    pub(crate) alive: bool,
     /// Whether it takes IPv6.
     pub(crate) ipv6: bool,
-    /// Where clients reach it.
-    pub(crate) addresses: BTreeSet<IpAddr>,
+    /// Where clients reach it over IPv6.
+    pub(crate) addresses: BTreeSet<Ipv6Addr>,
 }
 
 /// An overlay network on this node.

@@ -3,10 +3,7 @@
 //! A TCP connection ends by itself. A datagram's flow does not: each packet keeps its entry of connection tracking alive, and
 //! with it the translation to an address where nobody is.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, SocketAddr},
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use overlay_linux::{
@@ -15,7 +12,10 @@ use overlay_linux::{
     netns::NetNs,
 };
 
-use super::scene::{Scene, TaskScene};
+use super::{
+    mesh::number,
+    scene::{Scene, TaskScene},
+};
 
 const TCP: u8 = 6;
 
@@ -29,7 +29,7 @@ pub(super) fn forget(scene: &Scene) -> Vec<String> {
     here.into_iter().chain(there).collect()
 }
 
-/// Published ports: translated into the gateway networks, to a task that is not there.
+/// Published ports: translated into the gateway networks, to a task that is not there; or not at all.
 fn in_node(scene: &Scene) -> Result<(), ConntrackError> {
     let families = [Family::V4, Family::V6];
     let networks: Vec<IpNet> = families.iter().filter_map(|family| scene.gateway.own(*family)).collect();
@@ -38,11 +38,26 @@ fn in_node(scene: &Scene) -> Result<(), ConntrackError> {
         families.map(of).into_iter().flatten().map(|net| net.addr())
     };
     let tasks: BTreeSet<IpAddr> = scene.tasks.values().flat_map(at).collect();
-    let inside = |to: &SocketAddr| networks.iter().any(|network| network.contains(&to.ip()));
-    run(Conntrack::open(), |entry| {
-        let to = entry.translated_destination().filter(inside);
-        to.is_some_and(|to| !tasks.contains(&to.ip()))
+    let led = ports_that_lead_somewhere(scene);
+    let own = scene.underlay.iter().flat_map(|underlay| &underlay.addresses);
+    let own: BTreeSet<IpAddr> = own.copied().collect();
+    run(Conntrack::open(), |entry| match entry.translated_destination() {
+        Some(to) => networks.iter().any(|net| net.contains(&to.ip())) && !tasks.contains(&to.ip()),
+        // It began before the port led anywhere.
+        None => {
+            let to = &entry.original;
+            own.contains(&to.destination) && led.contains(&(entry.protocol, to.destination_port))
+        }
     })
+}
+
+/// Ports of this node that are translated to one of its own tasks.
+fn ports_that_lead_somewhere(scene: &Scene) -> BTreeSet<(u8, u16)> {
+    let meshed = scene.mesh.ports.iter().filter(|(_, plan)| !plan.local.is_empty());
+    let meshed = meshed.map(|((protocol, port), _)| (*protocol, *port));
+    let of_node = scene.tasks.values().flat_map(|task| &task.host_ports);
+    let of_node = of_node.map(|(protocol, port, _)| (*protocol, *port));
+    meshed.chain(of_node).map(|(protocol, port)| (number(protocol), port)).collect()
 }
 
 /// Virtual IPs: translated to an address that is no backend of theirs, or not at all.

@@ -89,7 +89,7 @@ pub(super) fn scene(worker: &Worker) -> Result<Scene, String> {
         // Published ports need the kernel's device.
         fabric: ingress
             .filter(|_| worker.kernel_vxlan)
-            .and_then(|network| fabric(worker, &assignment, network, &nodes)),
+            .and_then(|network| fabric(&assignment, network, &nodes)),
         overlays: overlays.collect(),
         tasks: tasks.collect(),
         mesh: mesh.unwrap_or_default(),
@@ -137,23 +137,17 @@ fn underlay(worker: &Worker, assignment: &Assignment) -> Result<Underlay, String
 }
 
 fn fabric(
-    worker: &Worker,
     assignment: &Assignment,
     network: &swarm_state::AssignedNetwork,
     nodes: &BTreeMap<String, NodeRecord>,
 ) -> Option<Fabric> {
     let address = *assignment.attachments.get(&network.id)?.first()?;
-    let up: BTreeSet<String> = worker.gossip.get().map_or_else(BTreeSet::new, |agent| {
-        let members = agent.members();
-        members.iter().filter(|member| member.state.is_up()).map(|member| member.name.to_string()).collect()
-    });
     let others = assignment.peers.iter().filter(|peer| peer.id != assignment.node);
     let peers = others.filter_map(|peer| {
         let vtep = peer.data_path_addr.or(peer.addr)?;
-        let alive = up.contains(peer.id.as_str());
         let NodeRecord { ipv6, addresses } = nodes.get(peer.id.as_str()).cloned().unwrap_or_default();
         let address = peer.ingress?.addr();
-        Some((peer.id.to_string(), FabricPeer { address, vtep, alive, ipv6, addresses }))
+        Some((peer.id.to_string(), FabricPeer { address, vtep, ipv6, addresses }))
     });
     Some(Fabric { vni: network.vni, address, peers: peers.collect() })
 }

@@ -12,7 +12,10 @@ use hickory_proto::{
 };
 use overlay_linux::netns::NetNs;
 use serde_json::json;
-use swarm_state::{NetworkId, ServiceId};
+use swarm_state::{
+    NetworkId, ServiceId,
+    object::{Task, TaskState},
+};
 
 use crate::{
     planes::Capture,
@@ -170,6 +173,15 @@ pub fn mesh() {
         }
     }
     assert!(shares.len() == 2 && shares.values().all(|share| (140..=260).contains(share)), "{shares:?}");
+    for machine in 0..2 {
+        let node = &world.machines[machine].node;
+        assert!(node.data_plane_failures().is_empty(), "{:?}", node.data_plane_failures());
+        // Routers are still heard on the cable, and not among the tasks.
+        let heard = ["eth1", "docker_gwbridge", "ofabric"];
+        let heard = heard.map(|device| world.ipv6_setting(machine, &format!("{device}/accept_ra")));
+        assert_eq!(heard, ["2", "0", "0"]);
+        assert_eq!(world.ipv6_setting(machine, "all/forwarding"), "1");
+    }
     neighbours_ask(&world);
     over_ipv6_too(&world);
 
@@ -256,9 +268,7 @@ pub fn leave() {
         assert!(direct.is_err(), "nobody outside routes to a task: {direct:?}");
     }
     for machine in 0..2 {
-        assert!(
-            world.ip6(machine, "rule").contains("ofabric") || world.ip6(machine, "rule").contains("147:")
-        );
+        assert!(world.ip6(machine, "rule").contains("147:"));
     }
     for machine in [1, 0] {
         world.leave(machine);
@@ -276,9 +286,7 @@ pub fn leave() {
 
 /// Where the host has no IPv6, everything else works, and nothing is reported as broken.
 pub fn without() {
-    let world = World::with(2, |netns| {
-        netns.run(|| std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1")).unwrap().unwrap();
-    });
+    let world = World::with(2, |_, netns| disable_ipv6(netns));
     world.init();
     world.join(1, false);
     let service = world.service(hello(2));
@@ -292,6 +300,61 @@ pub fn without() {
     }
     let both = Net::new(&world, "both", json!({"EnableIPv6": true}));
     both.is_served(&world); // a task's namespace is its own
+}
+
+/// A node without IPv6 is spared the flows of it; its tasks are reached over IPv4.
+pub fn with_and_without() {
+    let world = World::with(2, |machine, netns| {
+        if machine == 1 {
+            disable_ipv6(netns)
+        }
+    });
+    world.init();
+    world.join(1, false);
+    let service = world.service(hello(2));
+    until("two tasks run", SOON, || world.running(0, service) == 2);
+    let first = &world.machines[0];
+    for (to, nodes) in [(first.addr6, 1), (first.addr, 2)] {
+        let to = SocketAddr::new(to, 8080);
+        until("the port answers", SOON, || get(&world.client, to).is_ok());
+        let answers = (0..30).map(|_| get(&world.client, to).unwrap()["node"].to_string());
+        assert_eq!(answers.collect::<BTreeSet<String>>().len(), nodes, "{to}");
+    }
+}
+
+/// One socket keeps asking, through a published port and a virtual IP, while the task is replaced.
+pub fn datagrams() {
+    let world = two_nodes();
+    let both = world.network(json!({"Name": "both", "Driver": "overlay", "EnableIPv6": true}));
+    let mut spec = quiet("server", both.as_str(), 1);
+    spec["TaskTemplate"]["RestartPolicy"] = json!({"Condition": "any", "Delay": 100_000_000});
+    spec["EndpointSpec"] = json!({"Ports": [{"Protocol": "udp", "TargetPort": 8080, "PublishedPort": 9000}]});
+    let server = world.service(spec);
+    let asker = world.service(quiet("asker", both.as_str(), 1));
+    until("the tasks run", SOON, || world.running(0, server) == 1 && world.running(0, asker) == 1);
+    let inside = world.netns_of(0, asker);
+    let vip = *vips(&world, server, both).iter().find(|ip| ip.is_ipv6()).unwrap();
+    let published = world.machines.iter().map(|machine| SocketAddr::new(machine.addr6, 9000));
+    let mut clients: Vec<Datagrams> = published.map(|to| Datagrams::new(&world.client, to)).collect();
+    clients.push(Datagrams::new(&inside, SocketAddr::new(vip, 8080)));
+    for client in &clients {
+        until("it answers", SOON, || client.ask().is_some());
+    }
+    let before = world.read(0, |state| state.tasks_of(server).find(|task| task.is_wanted()).unwrap().id);
+    (0..2).filter(|machine| world.has_task(*machine, before)).for_each(|it| world.kill_task(it, before));
+    until("another task runs", SOON, || {
+        world.read(0, |state| {
+            let running = |task: &Task| task.id != before && task.status.state == TaskState::Running;
+            state.tasks_of(server).any(running)
+        })
+    });
+    for client in &clients {
+        until("the same socket is answered again", SOON, || client.ask().is_some());
+    }
+}
+
+fn disable_ipv6(netns: &NetNs) {
+    netns.run(|| std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1")).unwrap().unwrap();
 }
 
 fn families(ips: &[IpAddr]) -> (usize, usize) {
@@ -316,20 +379,19 @@ fn kind(v4: bool) -> RecordType {
 /// What the task's name server says: its code, and the addresses.
 fn ask(from: &NetNs, name: &str, kind: RecordType) -> (ResponseCode, BTreeSet<IpAddr>) {
     let message = exchange(from, name, kind);
-    let address = |record: &hickory_proto::rr::Record| match &record.data {
-        RData::A(addr) => Some(IpAddr::V4(addr.0)),
-        RData::AAAA(addr) => Some(IpAddr::V6(addr.0)),
-        _ => None,
+    let address = |record: &hickory_proto::rr::Record| {
+        let v6 = || if let RData::AAAA(addr) = &record.data { Some(IpAddr::V6(addr.0)) } else { None };
+        if let RData::A(addr) = &record.data { Some(IpAddr::V4(addr.0)) } else { v6() }
     };
     (message.metadata.response_code, message.answers.iter().filter_map(address).collect())
 }
 
 fn backwards(from: &NetNs, ip: IpAddr) -> String {
     let message = exchange(from, &Name::from(ip).to_ascii(), RecordType::PTR);
-    let name = message.answers.iter().find_map(|record| match &record.data {
-        RData::PTR(name) => Some(name.0.to_ascii()),
-        _ => None,
-    });
+    let name = message
+        .answers
+        .iter()
+        .find_map(|record| if let RData::PTR(name) = &record.data { Some(name.0.to_ascii()) } else { None });
     name.unwrap_or_default().trim_end_matches('.').to_owned()
 }
 

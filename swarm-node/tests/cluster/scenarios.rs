@@ -37,6 +37,8 @@ pub const ALL: &[(&str, fn())] = &[
     ("names_have_the_addresses_of_their_networks_families", dual::names),
     ("published_ports_are_served_over_ipv6_with_the_clients_address", dual::mesh),
     ("leaving_takes_away_what_ipv6_needed", dual::leave),
+    ("datagrams_of_one_client_follow_the_tasks_over_ipv6", dual::datagrams),
+    ("a_node_without_ipv6_gets_no_flows_of_it", dual::with_and_without),
     ("a_host_without_ipv6_misses_nothing_else", dual::without),
     (
         "a_full_network_is_emptied_and_grown_while_leaders_change_and_no_address_does",

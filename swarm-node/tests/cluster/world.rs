@@ -10,7 +10,8 @@ use std::{
 
 use nix::sched::{CloneFlags, setns};
 use overlay_linux::{
-    link::{Desired, Link, LinkName, Netlink, Peer, Route, Scope},
+    conntrack::Conntrack,
+    link::{Desired, Family, Link, LinkName, Netlink, Peer, Route, Scope},
     netns::NetNs,
 };
 use swarm_node::{InitRequest, JoinRequest, LogOptions, Node, NodeConfig};
@@ -51,16 +52,16 @@ fn name(text: &str) -> LinkName {
 
 impl World {
     pub fn new(machines: usize) -> Self {
-        Self::with(machines, |_| {})
+        Self::with(machines, |_, _| {})
     }
 
     /// As [`new`](Self::new), but each machine is prepared before it is plugged in.
-    pub fn with(machines: usize, prepare: impl Fn(&NetNs)) -> Self {
+    pub fn with(machines: usize, prepare: impl Fn(usize, &NetNs)) -> Self {
         let segment = Arc::new(NetNs::create().unwrap());
         let client = Arc::new(NetNs::create().unwrap());
         let mut world = Self { machines: Vec::new(), client, segment };
         let all: Vec<Arc<NetNs>> = (0..machines).map(|_| Arc::new(NetNs::create().unwrap())).collect();
-        all.iter().for_each(|netns| prepare(netns));
+        all.iter().enumerate().for_each(|(i, netns)| prepare(i, netns));
         let mut desired = Desired::default();
         desired.links.insert(name("br"), Link::bridge());
         let mut plug = |port: String, netns: &Arc<NetNs>, (addr, addr6): (&str, &str)| {
@@ -138,6 +139,13 @@ impl World {
         let list = || std::process::Command::new("nft").args(["list", "ruleset"]).output();
         let listed = self.machines[machine].netns.run(list).unwrap();
         listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    }
+
+    /// A value below `/proc/sys/net/ipv6/conf` in a machine.
+    pub fn ipv6_setting(&self, machine: usize, what: &str) -> String {
+        let path = format!("/proc/sys/net/ipv6/conf/{what}");
+        let read = move || std::fs::read_to_string(path).unwrap();
+        self.machines[machine].netns.run(read).unwrap().trim().to_owned()
     }
 
     /// What `ip -6` says in a machine; empty where there is no `ip`.
@@ -307,6 +315,10 @@ impl Drop for World {
                     println!("{} {}: {:?}", node.id, node.description.hostname, node.status);
                 }
             });
+            for family in [Family::V4, Family::V6] {
+                let tracked = Conntrack::open_in(&machine.netns).and_then(|table| table.entries(family));
+                println!("{}: connections {tracked:?}", machine.name);
+            }
             for tool in [&["nft", "list", "ruleset"][..], &["ip", "-d", "addr"], &["bridge", "fdb"]] {
                 let run = || std::process::Command::new(tool[0]).args(&tool[1..]).output();
                 if let Ok(Ok(output)) = machine.netns.run(run) {

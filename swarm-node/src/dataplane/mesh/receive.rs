@@ -125,8 +125,11 @@ fn strays() -> Chain {
 /// Programs and tasks of this node that ask another node for a published port are served by this node's own listener: their
 /// packets might be sent back here, where their connection is known as one that leaves.
 fn shortcut(table: &mut Table, Ground { scene, fabric, .. }: Ground<'_>, version: Version) {
-    let nodes = fabric.peers.values().flat_map(|peer| peer.addresses.iter().copied().chain([peer.vtep]));
-    let nodes = nodes.filter(|ip| version.has(*ip));
+    let all = fabric.peers.values().flat_map(|peer| {
+        let second = peer.addresses.iter().map(|ip| IpAddr::V6(*ip));
+        second.chain([peer.vtep])
+    });
+    let nodes = all.filter(|ip| version.has(*ip));
     table.set("nodes", nodes.fold(Set::keys([version.address]), Set::member));
     let mut programs = Chain::base(BaseChain::nat(Hook::Output, -100));
     let mut tasks = Chain::base(BaseChain::nat(Hook::Prerouting, -101));

@@ -1,6 +1,6 @@
 //! The ingress node's part: which node serves this flow?
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use overlay_core::MacAddr;
 use overlay_lb::Protocol;
@@ -19,12 +19,10 @@ const FLOW_TIMEOUT: Duration = Duration::from_secs(900);
 /// Flows of one version of IP.
 const MAX_FLOWS: u32 = 262_144;
 
-/// One table of device hooks for all versions; `deliver` and `live` know only frames.
+/// One table of device hooks for all versions; `deliver` knows only frames.
 pub(super) fn chains(table: &mut Table, ground: Ground<'_>, (fabric_index, versions): (u32, &[Version])) {
     let Ground { underlay, fabric, .. } = ground;
     let Some(own) = mac_of(fabric.address.addr()) else { return };
-    let live = fabric.peers.values().filter(|peer| peer.alive).filter_map(|peer| mac_of(peer.address));
-    table.set("live", live.chain([own]).fold(Set::keys([Type::Ether]), Set::member));
     table.chain("deliver", deliver(own, fabric_index));
     for version in versions {
         choices(table, ground, own, *version);
@@ -58,8 +56,7 @@ fn choices(table: &mut Table, ground: Ground<'_>, own: MacAddr, version: Version
     };
     let flows = Set::map([version.address, Type::Protocol, Type::Port, Type::Port], [Type::Ether]);
     table.set(version.name("flows"), flows.dynamic(FLOW_TIMEOUT, MAX_FLOWS));
-    table.chain(version.name("known-tcp"), known(Protocol::Tcp, version));
-    table.chain(version.name("known-other"), known(Protocol::Udp, version));
+    table.chain(version.name("known"), known(version));
     let mut ports = Set::verdicts([Type::Protocol, Type::Port]);
     for (&(protocol, port), plan) in &scene.mesh.ports {
         let slots: Vec<MacAddr> = plan.slots.iter().filter_map(takes).collect();
@@ -68,7 +65,11 @@ fn choices(table: &mut Table, ground: Ground<'_>, own: MacAddr, version: Version
         }
         let name = |what| format!("{}-{protocol}-{port}", version.name(what));
         let (choose, pick) = (name("choose"), name("pick"));
-        table.chain(choose.clone(), chooser(protocol, &pick, version));
+        let chooser = match protocol {
+            Protocol::Tcp => streams(&pick, version),
+            Protocol::Udp | Protocol::Sctp => datagrams(&pick, &slots, version),
+        };
+        table.chain(choose.clone(), chooser);
         table.chain(pick, picker(slots, version));
         ports =
             ports.verdict(Value::concat([number(protocol).into(), Value::from(port)]), Verdict::Goto(choose));
@@ -76,29 +77,31 @@ fn choices(table: &mut Table, ground: Ground<'_>, own: MacAddr, version: Version
     table.set(version.name("ports"), ports);
 }
 
-/// New connections are sent anew; the packets of known flows go where the flow went.
-fn chooser(protocol: Protocol, pick: &str, version: Version) -> Chain {
+/// New connections are sent anew; the packets of known ones go where the connection went, also while the daemon there is
+/// away: its tasks may well be there.
+fn streams(pick: &str, version: Version) -> Chain {
     let forget = remember(UpdateOp::Delete, version);
-    let mut chain = Chain::regular();
-    let known = if protocol == Protocol::Tcp { "known-tcp" } else { "known-other" };
-    if protocol == Protocol::Tcp {
-        let opening = Expr::from(Field::TcpFlags).masked(Field::SYN | Field::ACK);
-        chain = chain.rule(Rule::new().when(opening, Field::SYN).then(forget.clone()).goto(pick));
-    }
-    let node = flow(version).lookup(version.name("flows"));
-    chain
-        .rule(Rule::new().set(Target::EtherDestination, node).jump(version.name(known)))
+    let opening = Expr::from(Field::TcpFlags).masked(Field::SYN | Field::ACK);
+    Chain::regular()
+        .rule(Rule::new().when(opening, Field::SYN).then(forget.clone()).goto(pick))
+        .rule(Rule::new().set(Target::EtherDestination, node(version)).jump(version.name("known")))
         .rule(Rule::new().then(forget).goto(pick))
 }
 
-/// TCP connections stay with their node even while its daemon is away: its tasks may well be there. Datagrams have no
-/// beginning that could be sent anew, so they leave a node that is away.
-fn known(protocol: Protocol, version: Version) -> Chain {
-    let valid = || match protocol {
-        Protocol::Tcp => Rule::new(),
-        Protocol::Udp | Protocol::Sctp => Rule::new().when_in_set(Field::EtherDestination, "live"),
-    };
-    Chain::regular().rule(valid().then(remember(UpdateOp::Update, version))).rule(valid().goto("deliver"))
+/// Refreshed by a rule of its own: a full map must not keep the packet from its node.
+fn known(version: Version) -> Chain {
+    Chain::regular()
+        .rule(Rule::new().then(remember(UpdateOp::Update, version)))
+        .rule(Rule::new().goto("deliver"))
+}
+
+/// Datagrams have no beginning that could be sent anew: they leave a node that has no ready task any more.
+fn datagrams(pick: &str, slots: &[MacAddr], version: Version) -> Chain {
+    let serving: BTreeSet<MacAddr> = slots.iter().copied().collect();
+    let there = Rule::new().set(Target::EtherDestination, node(version));
+    Chain::regular()
+        .rule(there.when_in(Field::EtherDestination, serving).jump(version.name("known")))
+        .rule(Rule::new().then(remember(UpdateOp::Delete, version)).goto(pick))
 }
 
 fn picker(slots: Vec<MacAddr>, version: Version) -> Chain {
@@ -127,6 +130,11 @@ fn remember(op: UpdateOp, version: Version) -> Stmt {
         value: Some(Field::EtherDestination.into()),
         timeout: None,
     }
+}
+
+/// The node of a flow that is remembered.
+fn node(version: Version) -> Expr {
+    flow(version).lookup(version.name("flows"))
 }
 
 fn flow(version: Version) -> Expr {
