@@ -308,7 +308,11 @@ pub(crate) fn host_ipv6(devices: &BTreeSet<String>) -> HostIpv6 {
     };
     match (value("all", "disable_ipv6"), value("default", "disable_ipv6")) {
         (Some(0), Some(0)) => {
-            let is_advised = |device: &&String| value(device, "accept_ra").is_some_and(|mode| mode > 0);
+            // Who forwards already believes no router, unless told to.
+            let is_advised = |device: &&String| match value(device, "accept_ra") {
+                Some(1) => value(device, "forwarding") == Some(0),
+                mode => mode == Some(2),
+            };
             HostIpv6::On { advised: devices.iter().filter(is_advised).cloned().collect() }
         }
         (None, _) | (_, None) => HostIpv6::Missing,
