@@ -124,6 +124,8 @@ async fn without_a_swarm_its_routes_are_unavailable() {
         "/configs/x",
         "/swarm",
         "/swarm/unlockkey",
+        "/ipam/audit",
+        "/ipam/explain?address=10.0.0.1",
         "/services/web/logs?stdout=1",
     ] {
         let answer = daemon.get(path).await;

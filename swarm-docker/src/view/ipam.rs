@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use overlay_ipam::{NetworkKey, Owner, OwnerKey};
 use serde::Serialize;
-use swarm_state::object::Network;
 use swarm_state::{NetworkId, State, SubnetUsage, Timestamp};
 
 /// How a network is, as Docker's API 1.52 shows it.
@@ -58,6 +58,12 @@ pub struct ExplanationView {
     pub state: &'static str,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub holder: String,
+    /// When the holder was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// When it is free by time if not all nodes say so before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
     /// All of it as a sentence.
     pub text: String,
 }
@@ -101,63 +107,63 @@ impl AuditView {
 impl ExplanationView {
     /// As of what this manager has applied.
     pub fn new(state: &State, address: IpAddr) -> Self {
+        use overlay_ipam::State as Is;
         let told = state.ipam().explain(address);
+        let within = |network, subnet| Self::within(state, address, network, subnet);
         let mut view = match &told.state {
-            overlay_ipam::State::Leased { network, subnet, owner, .. } => {
-                let view = Self::within(state, address, (network, subnet));
-                Self { state: "leased", holder: holder(state, owner), ..view }
+            Is::Leased { network, subnet, owner, .. } => {
+                let (holder, since) = holder(state, owner);
+                Self { state: "leased", holder, since, ..within(network, subnet) }
             }
-            overlay_ipam::State::Rests { network, subnet, .. } => {
-                Self { state: "resting", ..Self::within(state, address, (network, subnet)) }
+            Is::Rests { network, subnet, ready_ms, .. } => {
+                Self { state: "resting", until: Some(time(*ready_ms)), ..within(network, subnet) }
             }
-            overlay_ipam::State::Free { network, subnet, .. } => {
-                Self { state: "free", ..Self::within(state, address, (network, subnet)) }
-            }
-            overlay_ipam::State::Edge { network, subnet } => {
-                Self { state: "edge", ..Self::within(state, address, (network, subnet)) }
-            }
-            overlay_ipam::State::SubnetRests { subnet, .. } => {
-                Self { state: "resting", subnet: subnet.to_string(), ..Self::outside(address) }
-            }
-            overlay_ipam::State::Outside | _ => Self::outside(address),
+            Is::Free { network, subnet, .. } => Self { state: "free", ..within(network, subnet) },
+            Is::Edge { network, subnet } => Self { state: "edge", ..within(network, subnet) },
+            Is::SubnetRests { subnet, ready_ms } => Self {
+                state: "resting",
+                subnet: subnet.to_string(),
+                until: Some(time(*ready_ms)),
+                ..Self::outside(address)
+            },
+            Is::Outside | _ => Self::outside(address),
         };
-        view.text = sentence(&view, &told, state);
+        view.text = view.sentence(matches!(told.state, Is::Free { dynamic: false, .. }));
+        if let Some((by, route)) = &told.excluded {
+            let who = node(state, by);
+            view.text.push_str(&format!("; {who} reaches {route}, which new networks keep clear of"));
+        }
         view
     }
 
     fn outside(address: IpAddr) -> Self {
         let (network, subnet, holder, text) = Default::default();
-        Self { address, network, subnet, state: "outside", holder, text }
+        Self { address, network, subnet, state: "outside", holder, since: None, until: None, text }
     }
 
-    fn within(state: &State, address: IpAddr, (network, subnet): (&NetworkKey, &ipnet::IpNet)) -> Self {
+    fn within(state: &State, address: IpAddr, network: &NetworkKey, subnet: &IpNet) -> Self {
         let known = network.as_str().parse().ok().and_then(|id: NetworkId| state.network(id));
-        let name = known.map_or(network.as_str(), |network: &Network| network.spec.name.as_str()).to_owned();
+        let name = known.map_or(network.as_str(), |network| network.spec.name.as_str()).to_owned();
         Self { network: name, subnet: subnet.to_string(), ..Self::outside(address) }
     }
-}
 
-fn sentence(view: &ExplanationView, told: &overlay_ipam::Explanation, state: &State) -> String {
-    let ExplanationView { address, network, subnet, holder, .. } = view;
-    let place = format!("{address} is in {subnet} of network {network}");
-    let rest = |ready_ms: u64| format!("not given to anybody before {}", time(ready_ms));
-    let mut text = match &told.state {
-        overlay_ipam::State::Leased { .. } => format!("{place}: {holder} has it"),
-        overlay_ipam::State::Rests { ready_ms, .. } => {
-            format!("{place}: given back, and {} or all nodes have forgotten who had it", rest(*ready_ms))
+    fn sentence(&self, out_of_range: bool) -> String {
+        let Self { address, network, subnet, holder, .. } = self;
+        let since = self.since.map(|since| format!(" since {since}")).unwrap_or_default();
+        let until = self.until.map(|until| until.to_string()).unwrap_or_default();
+        let place = match network.as_str() {
+            "" => format!("{address} is in {subnet}, whose network was removed"),
+            name => format!("{address} is in {subnet} of network {name}"),
+        };
+        match self.state {
+            "leased" => format!("{place}: held by {holder}{since}"),
+            "resting" => format!("{place}: free again at {until}, or when all nodes have forgotten it"),
+            "free" if out_of_range => format!("{place}: free, outside of the range that is handed out"),
+            "free" => format!("{place}: free"),
+            "edge" => format!("{place}: its first or last, which nobody gets"),
+            _ => format!("{address} is in no network of the swarm"),
         }
-        overlay_ipam::State::Free { dynamic: true, .. } => format!("{place}: free"),
-        overlay_ipam::State::Free { .. } => format!("{place}: free, outside of the range that is handed out"),
-        overlay_ipam::State::Edge { .. } => format!("{place}: its first or last, which nobody gets"),
-        overlay_ipam::State::SubnetRests { ready_ms, .. } => {
-            format!("{address} is in {subnet}, whose network was removed: {}", rest(*ready_ms))
-        }
-        overlay_ipam::State::Outside | _ => format!("{address} is in no network of the swarm"),
-    };
-    if let Some((by, route)) = &told.excluded {
-        text.push_str(&format!("; {} reaches {route}, which new networks keep clear of", node(state, by)));
     }
-    text
 }
 
 fn time(since_1970_ms: u64) -> Timestamp {
@@ -165,23 +171,29 @@ fn time(since_1970_ms: u64) -> Timestamp {
     Timestamp::from_nanos(nanos)
 }
 
-/// Who has an address, by name.
-fn holder(state: &State, owner: &Owner) -> String {
+/// Who has an address, by name, and since when there is such a one.
+fn holder(state: &State, owner: &Owner) -> (String, Option<Timestamp>) {
     match owner {
         Owner::Task(id) => {
-            let task = id.to_string().parse().ok().and_then(|id| state.task(id));
-            let Some(task) = task else { return owner.to_string() };
-            let place = state.nodes().values().find(|node| Some(node.id) == task.node_id);
+            let id = id.to_string().parse().ok();
+            let task = id.and_then(|id| state.task(id));
+            let container = id.and_then(|id| state.containers().get(&id));
+            let (name, at, since) = match (task, container) {
+                (Some(task), _) => (&task.name, task.node_id, Some(task.meta.created_at)),
+                (None, Some(container)) => (&container.name, Some(container.node_id), None),
+                (None, None) => return (owner.to_string(), None),
+            };
+            let place = at.and_then(|at| state.node(at));
             let place = place.map(|node| format!(" on {}", node.description.hostname)).unwrap_or_default();
-            format!("task {}{place}, since {}", task.name, task.meta.created_at)
+            (format!("task {name}{place}"), since)
         }
         Owner::Vip(id) => {
             let service = id.to_string().parse().ok().and_then(|id| state.service(id));
-            let Some(service) = service else { return owner.to_string() };
-            format!("service {}, since {}", service.spec.name, service.meta.created_at)
+            let Some(service) = service else { return (owner.to_string(), None) };
+            (format!("service {}", service.spec.name), Some(service.meta.created_at))
         }
-        Owner::Lb(id) => node(state, id),
-        Owner::Gateway | Owner::Static(_) | Owner::Aux(_) | Owner::Delegation(_) => owner.to_string(),
+        Owner::Lb(id) => (node(state, id), None),
+        Owner::Gateway | Owner::Static(_) | Owner::Aux(_) | Owner::Delegation(_) => (owner.to_string(), None),
     }
 }
 
