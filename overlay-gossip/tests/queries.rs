@@ -16,6 +16,7 @@ use overlay_gossip::serf::{AnswerError, Options, Query, QueryError, Question, Ta
 use overlay_gossip::{
     Action, Config, DialId, Event, Input, MemberState, Membership, NodeName, Output, Profile, StreamId,
 };
+use proptest::prelude::*;
 
 #[test]
 fn who_is_asked_answers_and_the_asker_hears_each_once() {
@@ -123,6 +124,30 @@ fn strangers_get_no_answers_and_nothing_passed_on() {
         }
         let stats = cluster.nodes[0].stats();
         assert_eq!((stats.ignored, stats.malformed), (ignored, malformed));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #[test]
+    fn broken_questions_and_answers_do_no_harm(kind in 0usize..4, at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<prop::sample::Index>()) {
+        let mut node = Membership::with_serf(Config::new(name(0), Profile::Fast), Options::default(), Instant::now(), 1);
+        let now = Instant::now();
+        // A query with filters by name and tag, a response, a relayed response, a leave that prunes.
+        let messages: [&[u8]; 4] = [
+            b"\x08\x04\x88\xa4Addr\xa4\x7f\0\0\x01\xa7Filters\x92\xaa\0\x91\xa2n0\0\0\0\0\0\xb0\x01\x82\xa4Expr\xa3a.b\xa3Tag\xa1t\xa5Flags\x03\xa2ID\x05\xa5LTime\x01\xa4Name\xae_serf_conflict\xa7Timeout\xce\x3b\x9a\xca\0\xa7Payload\xa1x",
+            b"\x08\x05\x85\xa5Flags\x01\xa4From\xa1b\xa2ID\x05\xa5LTime\x01\xa7Payload\xc0",
+            b"\x08\x09\x82\xa8DestAddr\x83\xa2IP\xa4\x7f\0\0\x01\xa4Port\xcd\x1f\x0a\xa4Zone\xa0\xa8DestName\xa1x\x05\x80",
+            b"\x08\x00\x83\xa5LTime\x7f\xa4Node\xa2n1\xa5Prune\xc3",
+        ];
+        let mut message = messages[kind].to_vec();
+        let at = at.index(message.len());
+        message[at] = byte;
+        message.truncate(1 + cut.index(message.len()));
+        let input = Input::Datagram { from: addr(1), payload: &message };
+        let _ = node.handle_input(now, input);
+        node.handle_timeout(now + Duration::from_secs(10));
+        prop_assert!(std::iter::from_fn(|| node.poll_output()).count() < 10);
     }
 }
 

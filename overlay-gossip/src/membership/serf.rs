@@ -142,7 +142,7 @@ impl Membership {
                 Outcome::Relay => self.broadcast_user(body),
                 Outcome::Broadcast(body) => self.broadcast_user(&body),
                 Outcome::Tell(event) => self.event(event),
-                Outcome::Gone(name) => self.gone_in_peace(now, &name),
+                Outcome::Gone { name, prune } => self.gone_in_peace(now, &name, prune),
                 Outcome::Forward(to, body) => self.send_serf(to, &body),
                 Outcome::Reply(question, body) => self.reply(&question, &body),
                 Outcome::Internal(question) => self.answer_internal(now, question),
@@ -227,13 +227,18 @@ impl Membership {
         Some(answer)
     }
 
-    /// Somebody asks to count a dead member as one that left.
-    fn gone_in_peace(&mut self, now: Instant, name: &NodeName) {
+    /// Somebody asks to count a dead member as one that left, or even to forget it.
+    fn gone_in_peace(&mut self, now: Instant, name: &NodeName, prune: bool) {
         let Some(known) = self.members.get(name.as_str()) else { return };
         if known.member.state == MemberState::Dead {
             let incarnation = known.member.incarnation;
             let claim = Claim { incarnation, node: name.as_str(), from: name.as_str(), ..Claim::default() };
             self.on_dead(now, &claim);
+        }
+        if prune && self.members.get(name.as_str()).is_some_and(|known| !known.member.state.is_up()) {
+            self.members.remove(name);
+            self.members_changed = true;
+            self.tables.forget_owner(name);
         }
     }
 }

@@ -115,7 +115,7 @@ impl Translator<'_> {
             return None;
         }
         self.out.push('?');
-        while let Some(flag) = self.rest.next() {
+        for flag in self.rest.by_ref() {
             self.out.push(flag);
             match flag {
                 'i' | 'm' | 's' | 'U' | '-' => {}

@@ -47,11 +47,11 @@ impl Serf {
             // The time may be that of a join before; the goodbye was after it.
             let ltime = theirs.times.get(name).copied().unwrap_or(0).saturating_add(1);
             if !self.has_left(name) {
-                self.on_leave(Intent { ltime, node: name }, false, &mut outcomes);
+                self.on_leave(Intent { ltime, node: name, prune: false }, false, &mut outcomes);
             }
         }
         for (name, ltime) in theirs.times.iter().filter(|(name, _)| !theirs.left.contains(*name)) {
-            self.on_join(Intent { ltime: *ltime, node: name });
+            self.on_join(Intent { ltime: *ltime, node: name, prune: false });
         }
         if joining {
             self.events.min = self.events.min.max(theirs.event_clock);

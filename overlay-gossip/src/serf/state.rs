@@ -67,8 +67,8 @@ pub(crate) enum Outcome {
     Broadcast(Vec<u8>),
     /// Tell the user.
     Tell(crate::Event),
-    /// A member said goodbye; if it is taken for dead, it is gone in peace.
-    Gone(NodeName),
+    /// A member said goodbye; if it is taken for dead, it is gone in peace, and with `prune` forgotten.
+    Gone { name: NodeName, prune: bool },
     /// Send this to a member.
     Forward(SocketAddr, Vec<u8>),
     /// Send this to who asked the question, in all ways that it wants.
@@ -220,7 +220,7 @@ impl Serf {
         let ltime = self.clock;
         self.witness(ltime);
         self.status.insert(self.me.clone(), Status { ltime, leaving: false });
-        Intent { ltime, node: self.me.as_str() }.join()
+        Intent { ltime, node: self.me.as_str(), prune: false }.join()
     }
 
     /// "I am about to leave."
@@ -228,7 +228,7 @@ impl Serf {
         let ltime = self.clock;
         self.witness(ltime);
         self.status.insert(self.me.clone(), Status { ltime, leaving: true });
-        Intent { ltime, node: self.me.as_str() }.leave()
+        Intent { ltime, node: self.me.as_str(), prune: false }.leave()
     }
 
     /// Whether a member announced its goodbye.
@@ -297,7 +297,8 @@ impl Serf {
         }
         *status = Status { ltime: intent.ltime, leaving: true };
         outcomes.push(Outcome::Relay);
-        outcomes.extend(NodeName::new(intent.node).ok().map(Outcome::Gone));
+        let gone = |name| Outcome::Gone { name, prune: intent.prune };
+        outcomes.extend(NodeName::new(intent.node).ok().map(gone));
     }
 
     /// The status that an intent changes, if it is news.

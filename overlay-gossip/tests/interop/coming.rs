@@ -7,10 +7,14 @@ use overlay_gossip::MemberState;
 use overlay_gossip::tokio::Agent;
 
 use crate::peer::Serf;
-use crate::{addr, eventually, ip, ours, skip, state};
+use crate::{addr, eventually, ip, ours, side_by_side, skip, state};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_left_may_come_back_elsewhere_and_force_leave_ends_the_dead() {
+#[test]
+fn members_come_and_go_and_come_back() {
+    side_by_side(who_left_may_come_back_elsewhere(), who_was_killed_may_come_back());
+}
+
+async fn who_left_may_come_back_elsewhere() {
     let Some(real) = Serf::start(&ip(84, 1), "real", &[]) else { return skip() };
     let Some(mut moving) = Serf::start(&ip(84, 2), "moving", &["-tag", "life=1"]) else { return skip() };
     let (a, _a_events) = ours("a", 84, 3, &[]).await;
@@ -65,6 +69,8 @@ async fn who_left_may_come_back_elsewhere_and_force_leave_ends_the_dead() {
     real.call(&["force-leave", "c"]);
     eventually("c is gone", 5, || real.status("c") == "left" && state(&a, "c") == Some(MemberState::Left))
         .await;
+    real.call(&["force-leave", "-prune", "c"]);
+    eventually("c is forgotten", 5, || real.status("c") == "absent" && state(&a, "c").is_none()).await;
     // Who is alive objects.
     real.call(&["force-leave", "a"]);
     let (c, _c_events) = ours("c", 84, 5, &[]).await;
@@ -78,8 +84,7 @@ async fn who_left_may_come_back_elsewhere_and_force_leave_ends_the_dead() {
     assert_eq!((a.stats().malformed, b.stats().malformed), (0, 0));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_was_killed_may_come_back_elsewhere() {
+async fn who_was_killed_may_come_back() {
     let Some(mut moving) = Serf::start(&ip(85, 1), "moving", &[]) else { return skip() };
     let (a, _a_events) = ours("a", 85, 2, &[]).await;
     let (b, _b_events) = ours("b", 85, 3, &[]).await;
@@ -99,15 +104,14 @@ async fn who_was_killed_may_come_back_elsewhere() {
     })
     .await;
     println!("serf is back elsewhere after {:?}", start.elapsed());
+    // (The other way round serf lets nobody take the name for half a minute after the death.)
     b.shutdown().await;
-    let (b, _b_events) = ours("b", 85, 5, &[]).await;
+    let (b, _b_events) = ours("b", 85, 3, &[]).await;
     b.join(vec![a.local_addr()]);
-    let start = Instant::now();
-    eventually("b is back for serf", 120, || {
-        moving.member("b").contains(&addr(85, 5).to_string()) && moving.status("b") == "alive"
+    eventually("b is back where it was", 15, || {
+        moving.status("b") == "alive" && state(&b, "moving") == Some(MemberState::Alive)
     })
     .await;
-    println!("b is back elsewhere after {:?}", start.elapsed());
     assert!(!moving.has_ended());
     assert_eq!(moving.complaints(), Vec::<String>::new());
 }

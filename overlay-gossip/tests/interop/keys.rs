@@ -5,10 +5,14 @@ use std::time::Duration;
 use overlay_gossip::{Event, Key, MemberState};
 
 use crate::peer::Serf;
-use crate::{eventually, ip, ours, skip, state};
+use crate::{eventually, ip, ours, side_by_side, skip, state};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_are_installed_used_and_removed_in_a_sealed_cluster_of_both_kinds() {
+#[test]
+fn sealed_clusters_of_both_kinds_change_their_keys() {
+    side_by_side(keys_are_installed_used_and_removed(), a_key_of_24_bytes_is_understood());
+}
+
+async fn keys_are_installed_used_and_removed() {
     let (old, new) = (Key::new((0..32).collect::<Vec<u8>>()).unwrap(), Key::new([7; 32]).unwrap());
     let (first, second) = (old.to_base64(), new.to_base64());
     let Some(serf) = Serf::start(&ip(78, 1), "real", &["-encrypt", &first]) else { return skip() };
@@ -56,8 +60,7 @@ async fn keys_are_installed_used_and_removed_in_a_sealed_cluster_of_both_kinds()
     eventually("serf left", 15, || state(&a, "real") == Some(MemberState::Left)).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_of_24_bytes_is_understood_in_both_directions() {
+async fn a_key_of_24_bytes_is_understood() {
     let (old, new) = (Key::new((0..24).collect::<Vec<u8>>()).unwrap(), Key::new([24; 24]).unwrap());
     let (first, second) = (old.to_base64(), new.to_base64());
     let Some(serf) = Serf::start(&ip(82, 1), "real", &["-encrypt", &first]) else { return skip() };

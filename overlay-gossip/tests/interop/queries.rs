@@ -36,7 +36,7 @@ async fn questions_are_asked_and_answered_in_both_directions() {
 
     // serf asks ours.
     let ask = |args: &[&str]| {
-        let said = real.call(&[&["query", "-timeout=700ms"], args, &["uptime", "x"]].concat());
+        let said = real.call(&[&["query", "-timeout=500ms"], args, &["uptime", "x"]].concat());
         let lines = said.lines().filter(|l| l.contains("Ack from") || l.contains("Response from"));
         let mut lines: Vec<String> = lines.map(|l| l.trim().to_owned()).collect();
         lines.sort();
@@ -59,7 +59,7 @@ async fn questions_are_asked_and_answered_in_both_directions() {
 
     // Ours asks serf.
     let tags = BTreeMap::from([("role".to_owned(), "^(d|w)[[:alpha:]]+$".to_owned())]);
-    let timeout = Some(Duration::from_millis(700));
+    let timeout = Some(Duration::from_millis(500));
     let query = Query { tags, ack: true, relay: 2, timeout, ..Query::new("uptime", "y") };
     let said = collect(&b, &mut b_heard, query).await;
     let expected =

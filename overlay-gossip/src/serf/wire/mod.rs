@@ -25,6 +25,8 @@ pub(super) enum Message<'a> {
 pub(super) struct Intent<'a> {
     pub(super) ltime: u64,
     pub(super) node: &'a str,
+    /// It shall be forgotten at once (of leaves only).
+    pub(super) prune: bool,
 }
 
 /// Something that a user wants all to know.
@@ -55,11 +57,12 @@ impl<'a> Message<'a> {
 
 impl<'a> Intent<'a> {
     fn parse(r: &mut Reader<'a>) -> Result<Self, WireError> {
-        let mut intent = Self { ltime: 0, node: "" };
+        let mut intent = Self { ltime: 0, node: "", prune: false };
         r.map(|key, r| {
             match key {
                 b"LTime" => intent.ltime = r.uint()?,
                 b"Node" => intent.node = r.text()?,
+                b"Prune" => intent.prune = r.bool()?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -73,7 +76,7 @@ impl<'a> Intent<'a> {
         w.map(3);
         w.key("LTime").uint(self.ltime);
         w.key("Node").raw(self.node.as_bytes());
-        w.key("Prune").bool(false);
+        w.key("Prune").bool(self.prune);
         out
     }
 
