@@ -14,7 +14,7 @@ usage: agent --bind IP:PORT --name NAME [--join IP:PORT]... [options]
   --advertise IP:PORT  where others reach it, if that is another address
   --name NAME          its name, unique in the cluster (default agent-PID)
   --join IP:PORT       a member to join; tried again until it answers; may be given several times
-  --key BASE64         the cluster's key (16 or 32 bytes, as of `serf keygen`); the first one seals, all of them open
+  --key BASE64         the cluster's key (16, 24 or 32 bytes, as of `serf keygen`); the first one seals, all of them open
   --label TEXT         the cluster's label (memberlist 0.3 and later)
   --serf               speak serf, too: join and leave intents, user events, tags, questions about keys
   --tag KEY=VALUE      a tag for `serf members` to show (implies --serf); may be given several times
