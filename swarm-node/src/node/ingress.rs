@@ -1,12 +1,15 @@
 //! The ingress network of a new swarm is clear of what the founder's host reaches: unlike others it is on the host itself.
 
 use ipnet::IpNet;
-use swarm_state::{Action, NetworkId, Rejection, State};
+use swarm_state::{Action, NetworkId, Rejection, State, spec::NetworkSpec};
 use tokio::task::spawn_blocking;
 
 use crate::{clock, config::NodeConfig, manager::Manager, worker::routes};
 
 /// Reports the founder's routes; an ingress network that one of them overlaps is made anew.
+///
+/// # Errors
+/// The host reaches all of the pools by itself.
 pub(super) async fn keep_clear(
     config: &NodeConfig,
     manager: &Manager,
@@ -21,12 +24,16 @@ pub(super) async fn keep_clear(
     manager.propose(Action::ReportRoutes { node: manager.node, nets }).await?;
     if let Some(spec) = spec {
         let id = NetworkId::from_random(clock::random());
-        manager.propose(Action::CreateNetwork { id, spec: Box::new(spec) }).await?;
+        let created = manager.propose(Action::CreateNetwork { id, spec: Box::new(spec) }).await;
+        created.map_err(|rejection| Rejection::plain(rejection.kind, format!("{ELSEWHERE}: {rejection}")))?;
     }
     Ok(())
 }
 
-fn overlapped(state: &State, ingress: NetworkId, nets: &[IpNet]) -> Option<swarm_state::spec::NetworkSpec> {
+const ELSEWHERE: &str =
+    "this host reaches every address of the swarm's pools by itself; give others with --default-addr-pool";
+
+fn overlapped(state: &State, ingress: NetworkId, nets: &[IpNet]) -> Option<NetworkSpec> {
     let network = state.network(ingress)?;
     let overlaps = |net: &IpNet| {
         let overlaps = |own: &IpNet| own.contains(net) || net.contains(own);

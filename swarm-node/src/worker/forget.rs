@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::{Worker, endpoints::Tables};
 
 /// How soon it is tried again after the kernel could not be brought to the tables.
-const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Says up to which mark this node has forgotten, for as long as the worker lives.
 ///

@@ -12,6 +12,7 @@ use overlay_linux::{
     netns::NetNs,
 };
 use serde_json::json;
+use swarm_node::{InitRequest, LocalState};
 use swarm_state::{
     Action, NetworkId, NodeId, ServiceId, State, TaskId,
     object::TaskState,
@@ -124,6 +125,23 @@ pub fn founders_lan() {
     world.init();
     let ingress = world.read(0, |state| state.ingress().unwrap().subnets[0].net);
     assert_eq!(ingress.to_string(), "10.0.1.0/24");
+    assert_eq!(world.read(0, State::overlaps), Vec::<String>::new());
+    world.leave(0);
+
+    lan(&world.machines[0].netns, Some("10.0.0.7/8"));
+    let found = |default_pools: Vec<IpNet>| {
+        let node = world.machines[0].node.clone();
+        let request = InitRequest { advertise_addr: "eth1".into(), default_pools, ..InitRequest::default() };
+        world.run(0, async move { node.init(request).await })
+    };
+    let refused = found(Vec::new()).unwrap_err().message;
+    println!("{refused}");
+    assert!(refused.contains("give others with --default-addr-pool"), "{refused}");
+    assert_eq!(world.machines[0].node.local().state, LocalState::Inactive, "nothing is left behind");
+    found(vec!["172.16.0.0/12".parse().unwrap()]).unwrap();
+    for name in ["a", "b"] {
+        world.network(json!({"Name": name, "Driver": "overlay"}));
+    }
     assert_eq!(world.read(0, State::overlaps), Vec::<String>::new());
 }
 
