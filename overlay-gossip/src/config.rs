@@ -183,17 +183,23 @@ pub enum Profile {
 ///
 /// | native | in NetworkDB |
 /// |---|---|
-/// | each owner has keys of its own | one record under each key of a table; another node that is up has it: [`Taken`](crate::PublishError::Taken) |
-/// | [`Starting`](crate::Phase::Starting) | nobody else hears of it |
-/// | [`Ready`](crate::Phase::Ready), [`Draining`](crate::Phase::Draining) | it is there; others read `Ready` (Docker says in the value that an endpoint drains) |
-/// | [`Gone`](crate::Phase::Gone) | deleted; remembered for 30 minutes at least |
-/// | the value | opaque bytes; see [`wire::networkdb`](crate::wire::networkdb) for what Docker puts there |
-/// | the version, which only its owner gives | a Lamport time, which everybody may exceed |
-/// | records arrive within milliseconds | within a few times 200 ms; all is compared every 30 s |
+/// | each owner has keys of its own | one record under each key; if another node that is up has it: [`Taken`] |
+/// | [`Starting`] | nobody else hears of it |
+/// | [`Ready`], [`Draining`] | it is there, and others read `Ready`; Docker has "draining" in the value |
+/// | [`Gone`] | deleted; remembered for 30 minutes at least |
+/// | the value | opaque bytes; what Docker has there is in [`wire::networkdb`](crate::wire::networkdb) |
+/// | the version, which only its owner gives | a Lamport time, which anybody may exceed |
+/// | records arrive within milliseconds | within a few times 200 ms; everything is compared every 30 s |
 ///
-/// Records of lost nodes are suspended in both; old versions of Docker forget them and are told again when their
-/// owner is back. Of what this crate does beyond memberlist, only what needs no partner works: nodes announce
-/// [`Vsn::DOCKER`]. It does not go together with serf.
+/// Records of lost nodes are suspended in both. Docker before 2026 forgets them, and is told again when their owner
+/// is back. Of what this crate does beyond memberlist, only what needs no partner works: nodes announce
+/// [`Vsn::DOCKER`]. Serf's messages have no place in this format: do not turn on both.
+///
+/// [`Taken`]: crate::PublishError::Taken
+/// [`Starting`]: crate::Phase::Starting
+/// [`Ready`]: crate::Phase::Ready
+/// [`Draining`]: crate::Phase::Draining
+/// [`Gone`]: crate::Phase::Gone
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum TableFormat {

@@ -15,7 +15,7 @@
 //! |---|---|
 //! | [`wire`] | bytes: MessagePack, compounds, LZW, AES-GCM, streams; Docker's NetworkDB |
 //! | `membership` | who is here: SWIM with Lifeguard, evidence of refused connections, full exchanges |
-//! | `table` | who says what: records with one owner each, spread to the members of a network; in Docker's format, too |
+//! | `table` | who says what: records of one owner each, spread in a network, in a format of our own or Docker's |
 //! | `sim` | thousands of nodes on a virtual clock (feature `sim`) |
 //! | `serf` | intents, tags, user events and questions about keys, as serf has them |
 //! | `tokio` | sockets and time |

@@ -168,7 +168,7 @@ async fn who_stood_still_has_its_entries_again_on_both_sides() {
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
-            send.send(ours("a", addr(3, 2), &[]).await).unwrap();
+            send.send(ours_as("a", addr(3, 2), &[], Profile::Fast).await).unwrap();
             tokio::spawn(async move {
                 loop {
                     if let Ok(time) = halt.try_recv() {
@@ -206,7 +206,11 @@ async fn who_stood_still_has_its_entries_again_on_both_sides() {
 }
 
 async fn ours(name: &str, addr: SocketAddr, keys: &[Key]) -> Agent {
-    let mut config = Config::new(NodeName::new(name).unwrap(), Profile::Lan);
+    ours_as(name, addr, keys, Profile::Lan).await
+}
+
+async fn ours_as(name: &str, addr: SocketAddr, keys: &[Key], profile: Profile) -> Agent {
+    let mut config = Config::new(NodeName::new(name).unwrap(), profile);
     config.table_format = TableFormat::NetworkDb;
     config.keys = keys.to_vec();
     Agent::bind(config, addr, addr).await.unwrap().0
