@@ -25,12 +25,15 @@ use super::{
 use crate::{
     clock,
     rpc::{Connection, FrameReader, FrameWriter},
+    worker::routes,
 };
 
 /// Period of heartbeats in both directions. 500 ms, a tenth of Docker's.
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(500);
 /// A session without a word for this long is over.
 pub(crate) const SILENCE: Duration = Duration::from_secs(3);
+/// Shortest pause between two reports of a node's routes; honest ones are further apart.
+const REPORTS: Duration = Duration::from_secs(1);
 /// Changes that come together are sent together.
 const GATHER: Duration = Duration::from_millis(5);
 
@@ -177,7 +180,7 @@ pub(super) async fn serve(manager: Arc<Manager>, mut connection: Connection, nod
         let _ = connection.send(&SessionDown::Redirect { leader }).await;
         return;
     }
-    let Ok(SessionUp::Register { description, addr, data_path_addr, routes }) =
+    let Ok(SessionUp::Register { description, addr, data_path_addr, routes: nets }) =
         connection.recv(SILENCE).await
     else {
         return;
@@ -189,8 +192,8 @@ pub(super) async fn serve(manager: Arc<Manager>, mut connection: Connection, nod
     let (serial, commands) = manager.sessions.open(node);
     let register = Action::RegisterNode { id: node, description, addr, data_path_addr };
     if manager.propose(register).await.is_ok() {
-        if let Some(routes) = routes {
-            report(&manager, node, routes).await; // before the node takes part
+        if let Some(nets) = nets {
+            report(&manager, node, nets).await; // before the node takes part
         }
         let (reader, writer) = connection.split();
         tokio::select! {
@@ -202,11 +205,16 @@ pub(super) async fn serve(manager: Arc<Manager>, mut connection: Connection, nod
 }
 
 async fn listen(manager: &Manager, mut reader: FrameReader, (node, serial): (NodeId, u64)) {
+    let mut reported = clock::instant();
     while let Ok(message) = reader.recv::<SessionUp>(SILENCE).await {
         manager.sessions.heard(node, serial);
         match message {
             SessionUp::Heartbeat | SessionUp::Register { .. } => {}
-            SessionUp::Routes(nets) => report(manager, node, nets).await,
+            SessionUp::Routes(nets) => {
+                sleep(REPORTS.saturating_sub(clock::instant().duration_since(reported))).await;
+                reported = clock::instant();
+                report(manager, node, nets).await;
+            }
             SessionUp::Forgotten { mark } => manager.sessions.forgets(node, mark),
             SessionUp::Pausing => manager.sessions.pausing(node, serial),
             SessionUp::Statuses(updates) => {
@@ -224,6 +232,10 @@ async fn listen(manager: &Manager, mut reader: FrameReader, (node, serial): (Nod
 
 /// Writes down what a node's host reaches. A refusal is no reason to do without the node.
 async fn report(manager: &Manager, node: NodeId, nets: Vec<IpNet>) {
+    if nets.len() > routes::MOST {
+        crate::notice(&format!("node {node} reports {} routes, which are not heeded", nets.len()));
+        return; // nor do they get into the log
+    }
     if manager.read(|state| state.routes(node) != nets)
         && let Err(rejection) = manager.propose(Action::ReportRoutes { node, nets }).await
     {

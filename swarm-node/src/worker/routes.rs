@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
-use overlay_linux::link::{Netlink, Route};
+use overlay_linux::link::{Family, Netlink, Route};
 use tokio::{
     task::spawn_blocking,
     time::{Instant, sleep},
@@ -62,7 +62,8 @@ fn foreign(routes: &[Route], resolvers: &[IpAddr]) -> Vec<IpNet> {
     let servers: Vec<IpNet> = resolvers.iter().map(|server| IpNet::from(*server)).filter(far).collect();
     seen.extend(servers);
     // A subnet in there would hide the way out from its tasks.
-    seen.insert(IpNet::V4(GatewayBridge::default().address.trunc()));
+    let bridge = GatewayBridge { ipv6: true, ..GatewayBridge::default() };
+    seen.extend([Family::V4, Family::V6].into_iter().filter_map(|family| Some(bridge.own(family)?.trunc())));
     let seen: Vec<IpNet> = seen.into_iter().collect();
     if seen.len() > MOST { summary(&seen) } else { seen }
 }
@@ -113,7 +114,15 @@ mod tests {
         let reported: Vec<String> = foreign(&routes, &resolvers).iter().map(ToString::to_string).collect();
         assert_eq!(
             reported,
-            ["10.0.1.0/24", "10.9.9.9/32", "172.17.0.0/16", "172.18.0.0/16", "192.0.2.0/24", "fd00:1::/64"]
+            [
+                "10.0.1.0/24",
+                "10.9.9.9/32",
+                "172.17.0.0/16",
+                "172.18.0.0/16",
+                "192.0.2.0/24",
+                "fd00:1::/64",
+                "fd73:aeaa:b819::/64"
+            ]
         );
     }
 
