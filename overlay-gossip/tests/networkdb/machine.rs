@@ -62,6 +62,10 @@ fn what_is_made_up_about_this_node_is_corrected_in_a_newer_time() {
     let told: Vec<String> = node.told();
     assert!(told.iter().any(|line| line == "delete ghost of us: of an earlier life"), "{told:?}");
     assert!(told.iter().any(|line| line == "update mine of us: v"), "{told:?}");
+    // Another node withdraws what is not its own.
+    let version = node.record("mine").version;
+    node.hear(&entry("d1", "mine", version + 9, None));
+    assert!(node.record("mine").version > version + 9);
     // It left the network, or the cluster, they say; and it is in one that it never heard of.
     for message in [
         Message::Node(NodeEvent { joins: false, ltime: 50, node: "us" }).to_vec(),
@@ -80,6 +84,13 @@ fn what_is_made_up_about_this_node_is_corrected_in_a_newer_time() {
         })
     };
     assert!(newer(50, (true, "")) && newer(60, (true, NET)) && newer(70, (false, "other")));
+    // Once is enough.
+    node.run(Duration::from_secs(3));
+    node.said();
+    node.hear(&Message::Node(NodeEvent { joins: false, ltime: 50, node: "us" }).to_vec());
+    node.hear(&attach("us", false, 60));
+    node.run(Duration::from_secs(3));
+    assert_eq!(node.said().len(), 0);
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Tables {
         let next = self.answered.get(&peer).map(|at| *at + self.limits.gossip).filter(|at| *at > now);
         if let Some(at) = next {
             self.owed.entry(peer).or_default().extend(networks);
-            self.owed_at = Some(self.owed_at.map_or(at, |due| due.max(at)));
+            self.owed_at = self.owed_at.or(Some(at));
             return;
         }
         self.answered.insert(peer.clone(), now);

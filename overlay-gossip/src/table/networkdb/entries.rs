@@ -191,6 +191,11 @@ impl Tables {
             self.refused += 1;
             return;
         }
+        // Only its owner withdraws an entry.
+        if let Some(old) = old.filter(|old| old.owner == self.me && old.is_live() && !entry.is_live()) {
+            let (phase, value) = (old.phase, old.value.clone());
+            return self.write(now, network, key, (phase, value, Change::Update));
+        }
         // Nobody needs to hear of the end of what nobody knows, unless it is a recent one.
         let recent = entry.forget_at.is_some_and(|at| at > now + self.limits.tombstone / 6);
         let queued = self.queues.get(network).map_or(0, super::Queue::len);

@@ -72,6 +72,8 @@ pub(crate) struct Tables {
     answered: BTreeMap<NodeName, Instant>,
     /// Goodbye was said.
     leaving: bool,
+    /// When this node said last that it is here, or that it goes.
+    said_here: u64,
     /// When this node last objected to being called dead.
     objected: Option<Instant>,
     sends: VecDeque<Send>,
@@ -108,6 +110,7 @@ impl Tables {
             owed_at: None,
             answered: BTreeMap::new(),
             leaving: false,
+            said_here: 0,
             objected: None,
             sends: VecDeque::new(),
             broadcasts: VecDeque::new(),

@@ -213,7 +213,8 @@ impl Tables {
     pub(super) fn take_node_event(&mut self, now: Instant, event: &NodeEvent<'_>, members: &Members) {
         if event.node == self.me.as_str() {
             // Somebody takes an earlier goodbye of this node for a new one.
-            if self.network_clock.witness(event.ltime) && !event.joins && !self.leaving {
+            let news = event.ltime >= self.said_here;
+            if self.network_clock.witness(event.ltime) && news && !event.joins && !self.leaving {
                 self.tell_node(true);
             }
         } else if self.take_node(now, event, members) {
@@ -416,6 +417,7 @@ impl Tables {
 
     fn tell_node(&mut self, joins: bool) {
         let ltime = self.network_clock.tick();
+        self.said_here = ltime;
         let event = Message::Node(NodeEvent { joins, ltime, node: self.me.as_str() }).to_vec();
         self.broadcasts.push_back(event.into());
     }
