@@ -11,7 +11,8 @@
 //!
 //! Every manager folds the same log and gets the same [`State`]: `apply` reads no clock and draws no random number.
 //! The leader runs [`reconcile::plan`] on it and proposes what comes out, until nothing comes out any more.
-//! Addresses, VNIs and ports are granted inside `apply`, so a refusal reaches whoever asked.
+//! Addresses, VNIs and ports are granted inside `apply`, so a refusal reaches whoever asked. What is freed rests for 30 s
+//! (virtual addresses, subnets and VNIs for 60 s), or until all nodes that are ready have said that they forgot it.
 //!
 //! | module | |
 //! |---|---|

@@ -48,6 +48,9 @@ pub struct State {
     /// Networks that nodes had, until they have said that nothing of them is left.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) leaving: BTreeMap<NodeId, BTreeMap<NetworkId, Left>>,
+    /// The node that was found to hold back what rests: as long as it does, the others need not be looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) awaited: Option<NodeId>,
     /// VNIs in use, and those that rest.
     pub(crate) vnis: IdSpace,
     /// Published ports in use, of those that the cluster picks.
@@ -73,6 +76,7 @@ impl State {
             removed_nodes: BTreeSet::new(),
             ipam: Ipam::new(overlay_ipam::Config::default()),
             leaving: BTreeMap::new(),
+            awaited: None,
             vnis: IdSpace::new(FIRST_VNI..=overlay_core::Vni::MAX.get()),
             ports: BTreeMap::new(),
         }

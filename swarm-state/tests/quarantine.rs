@@ -6,10 +6,11 @@ mod support;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::Deserialize;
 use support::{World, web};
 use swarm_state::object::TaskState;
 use swarm_state::spec::NodeState;
-use swarm_state::{Action, AttachContainer, NetworkId, NodeId, State, TaskId, assignment};
+use swarm_state::{Action, Assignment, AttachContainer, NetworkId, NodeId, State, TaskId, assignment};
 
 #[test]
 fn an_address_is_free_again_when_all_who_knew_it_have_forgotten_it() {
@@ -236,6 +237,31 @@ fn what_is_in_a_network_is_counted() {
     let later = world.state.network_usage_at(network, world.now.plus(Duration::from_secs(30)));
     assert_eq!((later[0].resting, later[0].free), (0, 247));
     assert!(world.state.network_usage(NetworkId::from_random([1; 16])).is_empty());
+}
+
+#[test]
+fn assignments_and_snapshots_from_before_are_read() {
+    let mut world = World::new(1);
+    world.create_network(r#"{"Name":"apps"}"#);
+    let told = assignment(&world.state, world.nodes[0]).unwrap();
+    let mut image = serde_json::to_value(&told).unwrap();
+    for field in ["resting", "leaving", "mark"] {
+        image.as_object_mut().unwrap().remove(field).unwrap();
+    }
+    assert_eq!(serde_json::from_value::<Assignment>(image).unwrap(), told);
+    let snapshot: serde_json::Value = serde_json::from_slice(&world.state.to_json()).unwrap();
+    for field in ["leaving", "awaited"] {
+        assert!(snapshot.get(field).is_none(), "{field} is written only if there is any");
+    }
+    // a manager of before had no nodes in the allocator: the first acknowledgement makes up for it
+    world.edit(|image| {
+        let mut ipam = overlay_ipam::Ipam::deserialize(&image["ipam"]).unwrap();
+        ipam.apply(0, &overlay_ipam::Command::SetNodes { nodes: Vec::new() }).unwrap();
+        image["ipam"] = serde_json::to_value(ipam).unwrap();
+    });
+    assert_eq!(world.state.ipam().nodes().count(), 0);
+    world.ok(Action::AckAddresses { acks: Vec::new() });
+    assert_eq!(world.state.ipam().nodes().count(), 1);
 }
 
 /// A container with an address in the network: its attachment and the address.

@@ -68,9 +68,13 @@ impl State {
             | Action::RegisterNode { .. }
             | Action::SetNodeStatus { .. }
             | Action::RemoveNode { .. } => self.follow_nodes(),
-            Action::Tick {} => true,
+            Action::Tick {} => {
+                self.forget_left();
+                true
+            }
             Action::AckAddresses { .. } => {
                 self.follow_nodes();
+                self.forget_left();
                 true
             }
             _ => false,
@@ -129,15 +133,21 @@ impl State {
         changed
     }
 
-    /// What a node has nothing of needs no word of it.
+    /// What a node has nothing of needs no word of it. Does nothing as long as one node holds everything back.
     fn ack_for_others(&mut self) {
-        let now_ms = self.moment().now_ms;
-        let ipam = &self.ipam;
-        self.leaving.retain(|node, left| {
-            let acked = ipam.acked(&node_key(*node)).unwrap_or(0);
-            left.retain(|_, left| left.mark > acked && left.ready_ms > now_ms);
-            !left.is_empty()
-        });
+        let holds_back = |state: &Self, node: NodeId| {
+            let acked = state.ipam.acked(&node_key(node));
+            acked.is_some_and(|acked| state.forgotten_by(node, acked) <= state.ipam.settled())
+        };
+        if self.ipam.settled() == self.ipam.mark() || self.awaited.is_some_and(|node| holds_back(self, node))
+        {
+            return;
+        }
+        let awaited = self.ready().find(|node| holds_back(self, *node));
+        self.awaited = awaited;
+        if self.awaited.is_some() {
+            return;
+        }
         let ready: Vec<NodeId> = self.ready().collect();
         for node in ready {
             let key = node_key(node);
@@ -147,11 +157,25 @@ impl State {
                 self.ack(key, through);
             }
         }
+        self.forget_left();
+    }
+
+    /// Networks that nodes have left and acknowledged, or long enough ago.
+    fn forget_left(&mut self) {
+        let now_ms = self.moment().now_ms;
+        let ipam = &self.ipam;
+        self.leaving.retain(|node, left| {
+            let acked = ipam.acked(&node_key(*node)).unwrap_or(0);
+            left.retain(|_, left| left.mark > acked && left.ready_ms > now_ms);
+            !left.is_empty()
+        });
     }
 
     /// Up to which mark the node has nothing to forget if it has acknowledged up to `acked`.
     fn forgotten_by(&self, node: NodeId, acked: u64) -> u64 {
-        let left = self.leaving.get(&node).into_iter().flatten().filter(|(_, left)| left.mark > acked);
+        let now_ms = self.moment().now_ms;
+        let left = self.leaving.get(&node).into_iter().flatten();
+        let left = left.filter(|(_, left)| left.mark > acked && left.ready_ms > now_ms);
         let had = left.clone().map(|(network, _)| network);
         let has = self.nodes.get(&node).into_iter().flat_map(|node| node.attachments.keys());
         let rests = has.chain(had).filter_map(|network| self.ipam.first_rest(&network_key(*network), acked));
