@@ -39,6 +39,18 @@ fn a_network_on_a_hosts_route_is_refused_with_the_host_the_route_and_the_next_fr
 }
 
 #[test]
+fn a_host_that_reaches_all_of_the_pool_is_named() {
+    let mut world = World::new(2);
+    let second = world.nodes[1];
+    report(&mut world, second, &["10.0.0.0/8"]);
+    let refused = world.create_network_or(r#"{"Name":"apps"}"#).unwrap_err();
+    assert!(refused.message.starts_with("all predefined address pools have been fully subnetted: "));
+    let reason = "; node n2 uses 10.0.0.0/8: name a subnet that no node uses";
+    assert!(refused.message.ends_with(reason), "{refused}");
+    world.create_network(&named("apps", "172.30.0.0/24"));
+}
+
+#[test]
 fn a_route_that_comes_later_is_found_and_changes_nothing() {
     let mut world = World::new(2);
     let network = world.create_network(r#"{"Name":"apps"}"#);

@@ -177,7 +177,8 @@ impl State {
                 plain(RejectionKind::PermissionDenied, text)
             }
             Denied::PoolsExhausted { .. } => {
-                let text = format!("all predefined address pools have been fully subnetted: {denied}");
+                let hint = self.pool_in_the_way().unwrap_or_default();
+                let text = format!("all predefined address pools have been fully subnetted: {denied}{hint}");
                 plain(RejectionKind::ResourceExhausted, text)
             }
             Denied::GatewayOutside { gateway, subnet } => plain(

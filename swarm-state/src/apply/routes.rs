@@ -8,6 +8,7 @@ use overlay_ipam::Command as IpamCommand;
 
 use super::address::node_key;
 use super::not_found;
+use crate::object::Node;
 use crate::{NodeId, ObjectKind, Rejection, RejectionKind, State, Value};
 
 impl State {
@@ -30,6 +31,18 @@ impl State {
     pub fn routes(&self, node: NodeId) -> &[IpNet] {
         let key = node_key(node);
         self.ipam.exclusions().find(|(by, _)| **by == key).map_or(&[], |(_, nets)| nets)
+    }
+
+    /// Who reaches all of a pool, for whoever wonders why it is empty.
+    pub(super) fn pool_in_the_way(&self) -> Option<String> {
+        let pools = &self.ipam.config().pools;
+        let covers = |route: &&IpNet| pools.iter().any(|pool| route.contains(&pool.base));
+        let mut all = self.ipam.exclusions().flat_map(|(by, routes)| routes.iter().map(move |net| (by, net)));
+        let (by, route) = all.find(|(_, route)| covers(route))?;
+        let id = by.to_string();
+        let node = id.parse().ok().and_then(|id: NodeId| self.nodes.get(&id));
+        let name = node.map_or(id.as_str(), Node::display_name);
+        Some(format!("; node {name} uses {route}: name a subnet that no node uses"))
     }
 
     pub(super) fn exclude(&mut self, node: NodeId, nets: &[IpNet]) {
