@@ -29,8 +29,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::peer::{Serf, net};
 use crate::relay::Relay;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_real_serf_agent_and_ours_are_one_cluster() {
+#[test]
+fn real_serf_agents_and_ours_are_one_cluster_and_ask_each_other() {
+    side_by_side(a_real_agent_and_ours_are_one_cluster(), queries::both_ask_and_answer());
+}
+
+async fn a_real_agent_and_ours_are_one_cluster() {
     let Some(mut serf) = Serf::start(&ip(77, 1), "real", &["-tag", "role=db"]) else { return skip() };
     let (a, mut events) = ours("a", 77, 2, &[]).await;
     let (b, _b_events) = ours("b", 77, 3, &[]).await;

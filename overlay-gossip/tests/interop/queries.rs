@@ -12,8 +12,7 @@ use tokio::time::timeout;
 use crate::peer::Serf;
 use crate::{addr, eventually, ip, ours, skip, state};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn questions_are_asked_and_answered_in_both_directions() {
+pub(crate) async fn both_ask_and_answer() {
     let handler = "-event-handler=query:uptime=echo answer of $SERF_SELF_NAME to $(cat)";
     let Some(real) = Serf::start(&ip(83, 1), "real", &["-tag", "role=db", handler]) else { return skip() };
     let Some(other) = Serf::start(&ip(83, 2), "other", &["-tag", "role=web", handler]) else { return skip() };
