@@ -74,7 +74,10 @@ impl Serf {
         ];
         let log = self.log();
         let wrong = log.lines().filter(|line| line.contains("[ERR]") || line.contains("[WARN]"));
-        wrong.filter(|line| SIGNS.iter().any(|sign| line.contains(sign))).map(str::to_owned).collect()
+        wrong
+            .filter(|line| SIGNS.iter().any(|sign| line.to_lowercase().contains(&sign.to_lowercase())))
+            .map(str::to_owned)
+            .collect()
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
