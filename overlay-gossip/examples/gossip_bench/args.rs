@@ -93,7 +93,7 @@ A turn:
   storm    all are started alone; when all answer, all are told at once to join the first; until each knows each
            (300 s at most)
   idle     after --settle seconds: processor time, memory, bytes on the wire for --idle seconds
-  kill     --kills times, 3 to 5 s apart: kill -9 of any of them; until all others call it failed (60 s at most)
+  kill     --kills times, 3 to 5 s apart (0 to 2 s with --settle 0): kill -9 of any of them; until all others call it failed (60 s at most)
   event    one sends a user event; until all have it
   leave    one leaves gracefully; until all others know
 
@@ -102,6 +102,6 @@ beside it, and for some kinds `serf`. What is absent is named and left out. Noth
 
 Try:
   cargo build --release -p overlay-gossip --examples
-  gossip-bench                                             five rounds: about 35 minutes
+  gossip-bench                                             five rounds: half an hour
   gossip-bench --rounds 10 --idle 0 --settle 5 --kills 1 --peers fast
   gossip-bench --nodes 40 --rounds 2 --peers serf,mixed,fast --idle 20";

@@ -100,10 +100,10 @@ impl Cluster {
         }
     }
 
-    /// One of them is killed at any moment; until all others call it failed.
-    pub(crate) async fn kill(&mut self) -> io::Result<Spread> {
-        let pause = rand::rng().random_range(3000..5000);
-        sleep(Duration::from_millis(pause)).await;
+    /// One of them is killed, up to two seconds after this pause; until all others call it failed.
+    pub(crate) async fn kill(&mut self, pause: Duration) -> io::Result<Spread> {
+        let phase = rand::rng().random_range(0..2000);
+        sleep(pause + Duration::from_millis(phase)).await;
         let victim = self.anyone();
         self.board.clear();
         self.board.kill(victim);

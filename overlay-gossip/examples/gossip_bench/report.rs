@@ -103,6 +103,11 @@ impl Row {
         };
         Some(Goal { must, aim })
     }
+
+    /// A cluster of two kinds says nothing about one of them.
+    fn goal_of(self, peer: Peer) -> Option<Goal> {
+        self.goal().filter(|_| peer != Peer::Mixed || self == Self::FalseDeaths)
+    }
 }
 
 impl Report {
@@ -125,7 +130,7 @@ impl Report {
                 let what = format!("{}/n{}/{name}", peer.name(), self.nodes);
                 let mut fields = json!({
                     "what": what, "median": median, "min": min, "max": max, "samples": values.len(), "unit": unit });
-                if let (Some(goal), Some(fields)) = (row.goal(), fields.as_object_mut()) {
+                if let (Some(goal), Some(fields)) = (row.goal_of(*peer), fields.as_object_mut()) {
                     fields.insert("goal".into(), goal.to_string().into());
                     fields.insert("met".into(), goal.judge([median, max]).into());
                 }
@@ -150,7 +155,7 @@ impl fmt::Display for Report {
             for (peer, values) in peers {
                 let [median, least, most] = summary(values);
                 let digits = if median.abs() < 10.0 { 3 } else { 1 };
-                let met = row.goal().map(|goal| goal.judge([median, most])).unwrap_or_default();
+                let met = row.goal_of(*peer).map(|goal| goal.judge([median, most])).unwrap_or_default();
                 let name = peer.name();
                 let line =
                     format!("  {name:<10}{median:>10.digits$}{least:>10.digits$}{most:>10.digits$}   {met}");

@@ -70,9 +70,10 @@ async fn turn(args: &Args, peer: Peer, report: &mut Report) -> Result<(), Box<dy
         report.add(peer, Row::IdleSuspicions, idle.suspicions as f64);
         eprint!("; idle {:.1} MiB, {:.3} %, {:.0} B/s", idle.memory.rss, idle.processor, idle.bytes);
     }
+    let pause = Duration::from_secs(args.settle.min(3).into());
     for _ in 0..args.kills {
         if cluster.up() > 2 {
-            let kill = cluster.kill().await?;
+            let kill = cluster.kill(pause).await?;
             note(report, (peer, Row::KillLast), &kill, "a death");
             report.add(peer, Row::KillFirst, kill.first());
             eprint!("; kill {:.2} s", kill.last());
