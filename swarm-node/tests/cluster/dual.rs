@@ -6,10 +6,7 @@ use std::{
     time::Duration,
 };
 
-use hickory_proto::{
-    op::{Message, MessageType, OpCode, Query, ResponseCode},
-    rr::{Name, RData, RecordType},
-};
+use hickory_proto::op::ResponseCode;
 use overlay_linux::netns::NetNs;
 use serde_json::json;
 use swarm_state::{
@@ -18,6 +15,7 @@ use swarm_state::{
 };
 
 use crate::{
+    asked::{ask, backwards, kind},
     planes::Capture,
     scenarios::{SOON, hello, quiet},
     world::{CLIENT6, Datagrams, World, fetch, get, get_within, until},
@@ -381,42 +379,4 @@ fn is_unique_local(ip: IpAddr) -> bool {
 fn is_group_inside(frame: &[u8]) -> bool {
     let is_tunnel = frame.get(36..38) == Some(&4789_u16.to_be_bytes());
     is_tunnel && frame.get(50..52) == Some(&[0x33, 0x33])
-}
-
-fn kind(v4: bool) -> RecordType {
-    if v4 { RecordType::A } else { RecordType::AAAA }
-}
-
-/// What the task's name server says: its code, and the addresses.
-fn ask(from: &NetNs, name: &str, kind: RecordType) -> (ResponseCode, BTreeSet<IpAddr>) {
-    let message = exchange(from, name, kind);
-    let address = |record: &hickory_proto::rr::Record| {
-        let v6 = || if let RData::AAAA(addr) = &record.data { Some(IpAddr::V6(addr.0)) } else { None };
-        if let RData::A(addr) = &record.data { Some(IpAddr::V4(addr.0)) } else { v6() }
-    };
-    (message.metadata.response_code, message.answers.iter().filter_map(address).collect())
-}
-
-fn backwards(from: &NetNs, ip: IpAddr) -> String {
-    let message = exchange(from, &Name::from(ip).to_ascii(), RecordType::PTR);
-    let name = message
-        .answers
-        .iter()
-        .find_map(|record| if let RData::PTR(name) = &record.data { Some(name.0.to_ascii()) } else { None });
-    name.unwrap_or_default().trim_end_matches('.').to_owned()
-}
-
-fn exchange(from: &NetNs, name: &str, kind: RecordType) -> Message {
-    let mut query = Message::new(7, MessageType::Query, OpCode::Query);
-    query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
-    let packet = query.to_vec().unwrap();
-    let answer = from.run(|| {
-        let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
-        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
-        socket.send_to(&packet, "127.0.0.11:53")?;
-        let mut buffer = [0; 1500];
-        let len = socket.recv(&mut buffer)?;
-        Ok::<_, std::io::Error>(buffer[..len].to_vec())
-    });
-    Message::from_vec(&answer.unwrap().unwrap()).unwrap()
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_types, missing_docs, unreachable_pub, reason = "tests")]
 
 mod addresses;
+mod asked;
 mod dual;
 mod planes;
 mod scenarios;

@@ -10,9 +10,12 @@ use swarm_state::{
     spec::{NodeRole, NodeSpec},
 };
 
-use crate::addresses;
-use crate::world::{CLIENT, Datagrams, World, fetch, get, get_within, until};
-use crate::{dual, planes};
+use crate::{
+    addresses,
+    asked::{ask, kind},
+    dual, planes,
+    world::{CLIENT, Datagrams, World, fetch, get, get_within, until},
+};
 
 pub const ALL: &[(&str, fn())] = &[
     ("published_port_is_served_on_every_node_with_the_clients_address", published_port),
@@ -500,26 +503,7 @@ fn ended_meanwhile() {
     assert_eq!(world.read(0, code).unwrap(), "task: non-zero exit (3)");
 }
 
-/// Asks the task's name server for addresses.
+/// Asks the task's name server for IPv4 addresses.
 fn resolve(from: &overlay_linux::netns::NetNs, name: &str) -> Vec<std::net::IpAddr> {
-    use hickory_proto::{
-        op::{Message, MessageType, OpCode, Query},
-        rr::{Name, RData, RecordType},
-    };
-    let mut query = Message::new(7, MessageType::Query, OpCode::Query);
-    query.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
-    let packet = query.to_vec().unwrap();
-    let answer = from.run(|| {
-        let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
-        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
-        socket.send_to(&packet, "127.0.0.11:53")?;
-        let mut buffer = [0; 1500];
-        let len = socket.recv(&mut buffer)?;
-        Ok::<_, std::io::Error>(buffer[..len].to_vec())
-    });
-    let Ok(Ok(answer)) = answer else { return Vec::new() };
-    let address = |record: &hickory_proto::rr::Record| {
-        if let RData::A(addr) = &record.data { Some(std::net::IpAddr::V4(addr.0)) } else { None }
-    };
-    Message::from_vec(&answer).unwrap().answers.iter().filter_map(address).collect()
+    ask(from, name, kind(true)).1.into_iter().collect()
 }
