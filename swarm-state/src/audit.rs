@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use overlay_ipam::{NetworkKey, Owner, OwnerKey};
 
 use crate::apply::{DYNAMIC_PORTS, node_owner, task_owner, vip_owner};
-use crate::object::Node;
 use crate::spec::PublishMode;
 use crate::{NetworkId, NodeId, State};
 
@@ -29,9 +28,7 @@ impl State {
     pub fn overlaps(&self) -> Vec<String> {
         let mut overlaps = Vec::new();
         for (by, routes) in self.ipam.exclusions() {
-            let id = by.to_string();
-            let node = id.parse().ok().and_then(|id: NodeId| self.nodes.get(&id));
-            let node = node.map_or(id.as_str(), Node::display_name);
+            let node = self.node_name(by);
             for route in routes {
                 for (subnet, network) in self.ipam.overlapping(*route) {
                     let Some(network) = network else { continue };

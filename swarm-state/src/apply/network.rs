@@ -169,9 +169,7 @@ impl State {
                 plain(RejectionKind::PermissionDenied, text)
             }
             Denied::Excluded { wanted, by, route, next_free } => {
-                let id = by.to_string();
-                let node = id.parse().ok().and_then(|id: NodeId| self.nodes.get(&id));
-                let name = node.map_or(id.as_str(), crate::object::Node::display_name);
+                let name = self.node_name(by);
                 let hint = next_free.map(|free| format!("; {free} is free")).unwrap_or_default();
                 let text = format!("{OVERLAP}: {wanted} overlaps {route}, which node {name} uses{hint}");
                 plain(RejectionKind::PermissionDenied, text)

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use overlay_ipam::Command as IpamCommand;
+use overlay_ipam::{Command as IpamCommand, OwnerKey};
 
 use super::address::node_key;
 use super::not_found;
-use crate::object::Node;
 use crate::{NodeId, ObjectKind, Rejection, RejectionKind, State, Value};
 
 impl State {
@@ -39,10 +38,15 @@ impl State {
         let covers = |route: &&IpNet| pools.iter().any(|pool| route.contains(&pool.base));
         let mut all = self.ipam.exclusions().flat_map(|(by, routes)| routes.iter().map(move |net| (by, net)));
         let (by, route) = all.find(|(_, route)| covers(route))?;
-        let id = by.to_string();
-        let node = id.parse().ok().and_then(|id: NodeId| self.nodes.get(&id));
-        let name = node.map_or(id.as_str(), Node::display_name);
+        let name = self.node_name(by);
         Some(format!("; node {name} uses {route}: name a subnet that no node uses"))
+    }
+
+    /// The name of the node that a key of the allocator means.
+    pub(crate) fn node_name(&self, key: &OwnerKey) -> String {
+        let id = key.to_string();
+        let node = id.parse().ok().and_then(|id: NodeId| self.nodes.get(&id));
+        node.map_or_else(|| id.clone(), |node| node.display_name().to_owned())
     }
 
     pub(super) fn exclude(&mut self, node: NodeId, nets: &[IpNet]) {
