@@ -13,7 +13,7 @@ use crate::{Member, NodeName};
 /// queues of one process need not hold a thousand messages each.
 #[derive(Debug, Default)]
 pub(crate) struct Broadcasts {
-    /// By times sent, then the longest, then the newest.
+    /// Objections first; then by times sent, then the longest, then the newest.
     order: BTreeMap<Rank, u32>,
     index: BTreeMap<Subject, u32>,
     items: Vec<Option<Item>>,
@@ -31,7 +31,9 @@ pub(crate) enum News {
     Dead { incarnation: u32, by: NodeName },
 }
 
-type Rank = (u32, Reverse<usize>, Reverse<u64>);
+type Rank = (Tier, Reverse<usize>, Reverse<u64>);
+/// Whether it can wait, and how often it was sent.
+type Tier = (bool, u32);
 /// Whom it is about and, for suspicions, who says so.
 type Subject = (NodeName, Option<NodeName>);
 
@@ -110,36 +112,35 @@ impl Broadcasts {
 
     /// Whether nothing waits that was sent less than `times`.
     pub(crate) fn all_sent(&self, times: u32) -> bool {
-        self.order.keys().next().is_none_or(|(sent, ..)| *sent >= times)
+        let waits =
+            |can_wait| self.order.range(((can_wait, 0), Reverse(usize::MAX), Reverse(u64::MAX))..).next();
+        [false, true].into_iter().filter_map(waits).all(|(((_, sent), ..), _)| *sent >= times)
     }
 
     /// Queues a message that makes all others about `name` obsolete.
     pub(crate) fn replace(&mut self, name: &NodeName, news: News) {
-        self.replace_unless(name, news, false);
+        self.forget_all(name);
+        self.push((name.clone(), None), news, true);
     }
 
-    /// As [`replace`](Self::replace); `broken`: the old news stay.
-    pub(crate) fn replace_unless(&mut self, name: &NodeName, news: News, broken: bool) {
-        if broken {
-            self.newest += 1;
-            let by = NodeName::new(format!("{name} {}", self.newest)).unwrap_or_else(|_| name.clone());
-            return self.push((name.clone(), Some(by)), news);
-        }
-        let from = (name.clone(), None);
-        while let Some((subject, _)) = self.index.range(from.clone()..).next()
-            && subject.0 == *name
-        {
-            let subject = subject.clone();
-            self.forget(&subject);
-        }
-        self.push(from, news);
+    /// As [`replace`](Self::replace), and goes before all else: while it waits, somebody may die of it.
+    pub(crate) fn replace_first(&mut self, name: &NodeName, news: News) {
+        self.forget_all(name);
+        self.push((name.clone(), None), news, false);
     }
 
     /// Queues a message of `by` about `name` beside those of others.
     pub(crate) fn add(&mut self, name: &NodeName, by: &NodeName, news: News) {
         let subject = (name.clone(), Some(by.clone()));
         self.forget(&subject);
-        self.push(subject, news);
+        self.push(subject, news, true);
+    }
+
+    /// Queues a message beside those that it makes obsolete: a rule is broken.
+    pub(crate) fn keep_beside(&mut self, name: &NodeName, news: News) {
+        self.newest += 1;
+        let by = NodeName::new(format!("{name} {}", self.newest)).unwrap_or_else(|_| name.clone());
+        self.push((name.clone(), Some(by)), news, true);
     }
 
     /// Shares the description of a member with whoever holds an equal one.
@@ -176,14 +177,14 @@ impl Broadcasts {
     /// The least sent that fit, the longest of them first; out of the order.
     fn choose(&mut self, mut free: usize, overhead: usize) -> Vec<(Rank, u32)> {
         let mut taken: Vec<(Rank, u32)> = Vec::new();
-        let mut tier = self.order.keys().next().map(|(sent, ..)| *sent);
-        while let Some(sent) = tier {
+        let mut next = self.order.keys().next().map(|(tier, ..)| *tier);
+        while let Some(tier) = next {
             while let Some(room) = free.checked_sub(overhead).filter(|_| taken.len() < 255) {
                 if room < SHORTEST {
                     return taken;
                 }
-                let start = (sent, Reverse(room), Reverse(u64::MAX));
-                let end = (sent, Reverse(0), Reverse(0));
+                let start = (tier, Reverse(room), Reverse(u64::MAX));
+                let end = (tier, Reverse(0), Reverse(0));
                 let Some((rank, id)) = self.order.range(start..=end).next().map(|(r, id)| (*r, *id)) else {
                     break;
                 };
@@ -192,14 +193,14 @@ impl Broadcasts {
                 free = room - len;
                 taken.push((rank, id));
             }
-            let next = (sent + 1, Reverse(usize::MAX), Reverse(u64::MAX));
-            tier = self.order.range(next..).next().map(|((sent, ..), _)| *sent);
+            let after = ((tier.0, tier.1 + 1), Reverse(usize::MAX), Reverse(u64::MAX));
+            next = self.order.range(after..).next().map(|((tier, ..), _)| *tier);
         }
         taken
     }
 
-    fn sent(&mut self, (sent, length, age): Rank, id: u32, limit: u32) {
-        let rank = (sent + 1, length, age);
+    fn sent(&mut self, ((can_wait, sent), length, age): Rank, id: u32, limit: u32) {
+        let rank = ((can_wait, sent + 1), length, age);
         if sent + 1 < limit {
             self.order.insert(rank, id);
             if let Some(item) = self.item_mut(id) {
@@ -210,12 +211,12 @@ impl Broadcasts {
         }
     }
 
-    fn push(&mut self, subject: Subject, news: News) {
+    fn push(&mut self, subject: Subject, news: News, can_wait: bool) {
         self.newest += 1;
         let mut bytes = Vec::with_capacity(160);
         news.emit(&subject.0, &mut bytes);
         self.bytes += bytes.len();
-        let rank = (0, Reverse(bytes.len()), Reverse(self.newest));
+        let rank = ((can_wait, 0), Reverse(bytes.len()), Reverse(self.newest));
         let item = Item { name: subject.0.clone(), news, rank };
         let id = match self.free.pop() {
             Some(id) => {
@@ -232,6 +233,16 @@ impl Broadcasts {
         };
         self.index.insert(subject, id);
         self.order.insert(rank, id);
+    }
+
+    fn forget_all(&mut self, name: &NodeName) {
+        let from = (name.clone(), None);
+        while let Some((subject, _)) = self.index.range(from.clone()..).next()
+            && subject.0 == *name
+        {
+            let subject = subject.clone();
+            self.forget(&subject);
+        }
     }
 
     fn forget(&mut self, subject: &Subject) {

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::members::Known;
 use super::{Membership, suspicion};
 use crate::NodeName;
 
@@ -41,6 +42,29 @@ impl Membership {
             || (now.saturating_duration_since(*last) <= gap && now.saturating_duration_since(*since) >= gap)
     }
 
+    /// Whether this node should not yet declare a suspect dead whose time is over; if so, how long it waits.
+    pub(super) fn doubt(&mut self, now: Instant, name: &NodeName) -> Option<Duration> {
+        if !self.config.self_doubt {
+            return None;
+        }
+        // Who hears from nobody is in no position to judge; nor who hears from the suspect.
+        let interval = self.config.probe_interval;
+        let heard = self.members.get(name.as_str()).and_then(Known::heard);
+        let lately = heard.is_some_and(|at| self.members.tick(now).since(at) < interval);
+        if lately || !self.hears_well(now) {
+            self.members.suspicion_mut(name.as_str())?.looked = 0;
+            return Some(interval / 2);
+        }
+        // Who has reason to doubt its ears looks again.
+        let suspicion = self.members.suspicion_mut(name.as_str())?;
+        if suspicion.looked >= MOST_LOOKS || self.awareness.score() == 0 {
+            return None;
+        }
+        suspicion.looked += 1;
+        self.check_on_soon(now, name);
+        Some(interval * 3 / 4 * self.awareness.factor())
+    }
+
     /// Whether nobody was heard since then, but not yet for so long that it must be the others.
     pub(super) fn deaf_since(&self, now: Instant, then: Instant) -> bool {
         let (_, _, patience) = suspicion::bounds(self.members.up(), &self.config);
@@ -64,3 +88,6 @@ impl Membership {
 }
 
 const MOST_ASKED: usize = 16;
+
+/// How often a suspect is asked whose time is over.
+const MOST_LOOKS: u32 = 2;

@@ -64,9 +64,15 @@ impl Membership {
             Message::IndirectPing(ping) => self.on_indirect_ping(now, from, &ping),
             Message::Ack(ack) => self.on_ack(now, from, &ack),
             Message::Nack { seq } => self.on_nack(seq),
-            Message::Suspect(claim) => self.on_suspect(now, &claim),
+            Message::Suspect(claim) => {
+                self.object_again(now, from, &claim);
+                self.on_suspect(now, &claim);
+            }
             Message::Alive(alive) => self.on_alive(now, &alive),
-            Message::Dead(claim) => self.on_dead(now, &claim),
+            Message::Dead(claim) => {
+                self.object_again(now, from, &claim);
+                self.on_dead(now, &claim);
+            }
             Message::User(body) => self.on_user(now, body),
             Message::Error(_) => self.stats.ignored += 1,
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::broadcast::News;
+use super::broadcast::{News, emit_alive};
 use super::suspicion::Suspicion;
 use super::{Leaving, MAX_META, Membership};
 use crate::config::Rule;
@@ -77,6 +77,11 @@ impl Membership {
         if claim.incarnation < known.member.incarnation || !known.member.state.is_up() {
             return;
         }
+        let proof = self.proof();
+        let old = self.members.suspicion(claim.node);
+        if old.is_some_and(|s| s.is_old_news(claim.from, (claim.refused, claim.probed), &proof)) {
+            return;
+        }
         let member = Arc::clone(&known.member);
         let Some(from) = self.name_of(claim.from) else { return };
         if member.name == self.config.name {
@@ -85,7 +90,6 @@ impl Membership {
             }
             return;
         }
-        let proof = self.proof();
         let Claim { incarnation, refused, probed, .. } = *claim;
         let news = News::Suspect { incarnation, by: from.clone(), refused, probed };
         let name = member.name.clone();
@@ -127,54 +131,6 @@ impl Membership {
         self.declare_dead(now, claim, Evidence::Hearsay { by });
     }
 
-    /// Declares those dead whose time to object is over.
-    pub(super) fn run_suspicions(&mut self, now: Instant) {
-        while let Some((at, name)) = self.suspicions.first().cloned() {
-            if at > now {
-                return;
-            }
-            if self.overslept(now, at) {
-                let respite = self.config.probe_interval * 2;
-                self.grant_respite(&name, now + respite);
-                continue;
-            }
-            let proof = self.proof();
-            let Some(suspicion) = self.members.suspicion(name.as_str()) else {
-                self.suspicions.pop_first();
-                continue;
-            };
-            // Who hears from nobody is in no position to judge.
-            if now < suspicion.latest() && !self.hears_well(now) {
-                let later = suspicion.latest().min(now + self.config.probe_interval / 2);
-                self.grant_respite(&name, later);
-                continue;
-            }
-            let evidence = suspicion.evidence(&proof);
-            self.suspicions.pop_first();
-            let incarnation = self.members.get(name.as_str()).map_or(0, |k| k.member.incarnation);
-            let me = self.config.name.clone();
-            let (node, from) = (name.as_str(), me.as_str());
-            self.declare_dead(now, &Claim { incarnation, node, from, ..Claim::default() }, evidence);
-        }
-    }
-
-    /// Starts or supports a suspicion in this node's own name, because a connection was refused.
-    pub(super) fn suspect_refused(&mut self, now: Instant, name: &NodeName) {
-        self.suspect(now, name, (true, false));
-    }
-
-    /// Starts or supports a suspicion in this node's own name, because the member was `(refused, probed)`.
-    pub(super) fn suspect(&mut self, now: Instant, name: &NodeName, (refused, probed): (bool, bool)) {
-        let Some(known) = self.members.get(name.as_str()) else { return };
-        if *name == self.config.name {
-            return;
-        }
-        let me = self.config.name.clone();
-        let incarnation = known.member.incarnation;
-        let claim = Claim { incarnation, node: name.as_str(), from: me.as_str(), refused, probed };
-        self.on_suspect(now, &claim);
-    }
-
     /// Queues this node's own claim to be alive.
     pub(super) fn announce(&mut self) {
         let me = self.config.name.clone();
@@ -183,9 +139,32 @@ impl Membership {
         }
     }
 
+    /// Somebody still repeats what this node has objected to: the objection was lost on the way there.
+    pub(super) fn object_again(&mut self, now: Instant, from: SocketAddr, claim: &Claim<'_>) {
+        if claim.node != self.config.name.as_str() || !self.config.repair {
+            return;
+        }
+        let Some(me) = self.members.myself().map(|known| Arc::clone(&known.member)) else { return };
+        let stale = claim.incarnation < me.incarnation && self.leaving == Leaving::No;
+        if stale && self.is_member_addr(from) && self.may_answer(now) {
+            let mut out = Vec::with_capacity(128);
+            emit_alive(&me, &mut out);
+            self.transmit(from, &out, false);
+        }
+    }
+
+    /// Queues this node's own claim to be alive before all else.
+    fn object(&mut self, now: Instant) {
+        let me = self.config.name.clone();
+        if let Some(known) = self.members.get(me.as_str()) {
+            self.broadcasts.replace_first(&me, News::Alive(Arc::clone(&known.member)));
+            self.hurry(now);
+        }
+    }
+
     /// Claims to be alive with new content.
     pub(super) fn reannounce(&mut self, now: Instant) {
-        let Some(me) = self.members.get(self.config.name.as_str()) else { return };
+        let Some(me) = self.members.myself() else { return };
         let incarnation = me.member.incarnation.saturating_add(1);
         let meta = self.config.meta.clone();
         let me = Member { incarnation, meta, ..Member::clone(&me.member) };
@@ -195,7 +174,7 @@ impl Membership {
 
     /// Comes back after having left.
     pub(super) fn rejoin(&mut self, now: Instant) {
-        let Some(me) = self.members.get(self.config.name.as_str()) else { return };
+        let Some(me) = self.members.myself() else { return };
         let incarnation = me.member.incarnation.saturating_add(1);
         let me = Member { incarnation, state: MemberState::Alive, ..Member::clone(&me.member) };
         self.update_member(now, me);
@@ -236,7 +215,7 @@ impl Membership {
 
     /// Somebody repeats what this node says, or said in an earlier life, or has its name.
     fn on_alive_me(&mut self, now: Instant, alive: &Alive<'_>, addr: SocketAddr) {
-        let Some(me) = self.members.get(self.config.name.as_str()) else { return };
+        let Some(me) = self.members.myself() else { return };
         let me = &me.member;
         if self.leaving != Leaving::No || alive.incarnation < me.incarnation {
             return;
@@ -256,7 +235,7 @@ impl Membership {
 
     /// Claims to be alive with an incarnation above the accusation.
     fn refute(&mut self, now: Instant, accused: u32, by: &NodeName) {
-        let Some(me) = self.members.get(self.config.name.as_str()) else { return };
+        let Some(me) = self.members.myself() else { return };
         if self.config.breaks(Rule::Refutes) {
             return;
         }
@@ -268,8 +247,7 @@ impl Membership {
         self.update_member(now, me);
         self.awareness.worse(1);
         self.stats.refutations += 1;
-        self.announce();
-        self.hurry(now);
+        self.object(now);
         self.event(Event::Accused { by: by.clone(), incarnation });
     }
 
@@ -280,8 +258,15 @@ impl Membership {
         let same = old.as_ref().is_some_and(|o| o.meta == claim.meta && o.vsn == claim.vsn);
         self.update_member(now, claim);
         if let Some(known) = self.members.get(name.as_str()) {
-            let broken = self.config.breaks(Rule::NewsReplace);
-            self.broadcasts.replace_unless(&name, News::Alive(Arc::clone(&known.member)), broken);
+            let news = News::Alive(Arc::clone(&known.member));
+            let accused = |old: &Arc<Member>| matches!(old.state, MemberState::Suspect | MemberState::Dead);
+            if self.config.breaks(Rule::NewsReplace) {
+                self.broadcasts.keep_beside(&name, news);
+            } else if self.config.repair && old.as_ref().is_some_and(accused) {
+                self.broadcasts.replace_first(&name, news);
+            } else {
+                self.broadcasts.replace(&name, news);
+            }
         }
         if let Some(was) = moved {
             self.event(Event::AddrChanged { name: name.clone(), was, addr });
@@ -299,7 +284,7 @@ impl Membership {
         }
     }
 
-    fn declare_dead(&mut self, now: Instant, claim: &Claim<'_>, evidence: Evidence) {
+    pub(super) fn declare_dead(&mut self, now: Instant, claim: &Claim<'_>, evidence: Evidence) {
         let Some(known) = self.members.get(claim.node) else { return };
         if claim.incarnation < known.member.incarnation || known.member.state == MemberState::Left {
             return;

@@ -154,7 +154,7 @@ impl Membership {
     }
 
     /// Answers are larger than questions: only so many in a time.
-    fn may_answer(&mut self, now: Instant) -> bool {
+    pub(super) fn may_answer(&mut self, now: Instant) -> bool {
         if now.saturating_duration_since(self.repairs.answers_from) >= self.config.probe_interval {
             self.repairs.answers_from = now;
             self.repairs.answers = 0;

@@ -59,7 +59,7 @@ impl Membership {
 
     /// What this node says about itself.
     pub(crate) fn own_state(&self) -> (u32, MemberState) {
-        let me = self.members.get(self.config.name.as_str());
+        let me = self.members.myself();
         me.map_or((0, MemberState::Dead), |known| (known.member.incarnation, known.member.state))
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::Membership;
+use crate::wire::message::{Claim, Message};
 use crate::{Config, Evidence, NodeName};
 
 /// A running suspicion.
@@ -22,6 +23,8 @@ pub(crate) struct Suspicion {
     /// Who asked the suspect, by UDP and TCP, in vain.
     witnesses: BTreeSet<NodeName>,
     deadline: Instant,
+    /// How often this node asked the suspect when the time was over.
+    pub(super) looked: u32,
 }
 
 /// What it takes to cut the time short.
@@ -37,7 +40,8 @@ impl Suspicion {
     pub(crate) fn new(now: Instant, by: NodeName, members: usize, config: &Config) -> Self {
         let (wanted, min, max) = bounds(members, config);
         let (confirmed, refused, witnesses) = Default::default();
-        Self { started: now, min, max, wanted, by, confirmed, refused, witnesses, deadline: now + max }
+        let deadline = now + max;
+        Self { started: now, min, max, wanted, by, confirmed, refused, witnesses, deadline, looked: 0 }
     }
 
     pub(crate) fn deadline(&self) -> Instant {
@@ -70,6 +74,16 @@ impl Suspicion {
         let probed = (probed || refused) && self.witness(now, by, proof);
         let confirmed = self.confirm(by);
         refused || probed || confirmed
+    }
+
+    /// Whether [`support`](Self::support) would change nothing.
+    pub(crate) fn is_old_news(&self, by: &str, (refused, probed): (bool, bool), proof: &Proof) -> bool {
+        let has = |set: &BTreeSet<NodeName>, most: usize| set.len() >= most || set.contains(by);
+        let Proof { refusals, refused_timeout, witnesses, witnessed_timeout } = *proof;
+        let refused = refused && !refused_timeout.is_zero() && !has(&self.refused, refusals);
+        let deaf = witnessed_timeout.is_zero() || witnesses < 2 || has(&self.witnesses, witnesses);
+        let confirmed = self.by.as_str() == by || has(&self.confirmed, self.wanted);
+        !refused && (!probed || deaf) && confirmed
     }
 
     fn confirm(&mut self, by: &NodeName) -> bool {
@@ -130,8 +144,67 @@ impl Membership {
             refusals: self.config.refused_reports.min(others).max(1),
             refused_timeout: self.config.refused_timeout,
             witnesses: self.config.witnesses.min(others),
-            witnessed_timeout: self.config.witnessed_timeout,
+            // Who has reason to doubt its own ears gives others more time.
+            witnessed_timeout: self.config.witnessed_timeout * self.awareness.factor(),
         }
+    }
+
+    /// Declares those dead whose time to object is over.
+    pub(super) fn run_suspicions(&mut self, now: Instant) {
+        while let Some((at, name)) = self.suspicions.first().cloned() {
+            if at > now {
+                return;
+            }
+            if self.overslept(now, at) {
+                let respite = self.config.probe_interval * 2;
+                self.grant_respite(&name, now + respite);
+                continue;
+            }
+            let proof = self.proof();
+            let Some(suspicion) = self.members.suspicion(name.as_str()) else {
+                self.suspicions.pop_first();
+                continue;
+            };
+            let latest = suspicion.latest();
+            if let Some(respite) = self.doubt(now, &name).filter(|_| now < latest) {
+                self.grant_respite(&name, latest.min(now + respite));
+                continue;
+            }
+            let Some(suspicion) = self.members.suspicion(name.as_str()) else { continue };
+            let evidence = suspicion.evidence(&proof);
+            self.suspicions.pop_first();
+            let incarnation = self.members.get(name.as_str()).map_or(0, |k| k.member.incarnation);
+            let me = self.config.name.clone();
+            let (node, from) = (name.as_str(), me.as_str());
+            let claim = Claim { incarnation, node, from, ..Claim::default() };
+            self.tell_the_dead(&claim);
+            self.declare_dead(now, &claim, evidence);
+        }
+    }
+
+    /// Lets a member know the verdict, if this node has reason to doubt its ears: it may object before all believe it.
+    fn tell_the_dead(&mut self, claim: &Claim<'_>) {
+        let Some(to) = self.members.get(claim.node).map(|known| known.member.addr) else { return };
+        if self.config.self_doubt && self.awareness.score() > 0 {
+            self.transmit(to, &Message::Dead(*claim).to_vec(), false);
+        }
+    }
+
+    /// Starts or supports a suspicion in this node's own name, because a connection was refused.
+    pub(super) fn suspect_refused(&mut self, now: Instant, name: &NodeName) {
+        self.suspect(now, name, (true, false));
+    }
+
+    /// Starts or supports a suspicion in this node's own name, because the member was `(refused, probed)`.
+    pub(super) fn suspect(&mut self, now: Instant, name: &NodeName, (refused, probed): (bool, bool)) {
+        let Some(known) = self.members.get(name.as_str()) else { return };
+        if *name == self.config.name {
+            return;
+        }
+        let me = self.config.name.clone();
+        let incarnation = known.member.incarnation;
+        let claim = Claim { incarnation, node: name.as_str(), from: me.as_str(), refused, probed };
+        self.on_suspect(now, &claim);
     }
 
     /// Puts the deadline of a suspicion into the order of deadlines.

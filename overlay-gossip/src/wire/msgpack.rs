@@ -135,6 +135,7 @@ pub struct Reader<'a>(
 
 impl<'a> Reader<'a> {
     /// Reads a map; `field` gets each key and says whether it took the value. Other values are skipped.
+    #[inline]
     pub fn map(
         &mut self,
         mut field: impl FnMut(&'a [u8], &mut Self) -> Result<bool, WireError>,
@@ -155,11 +156,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Text or bytes.
+    #[inline]
     pub fn raw(&mut self) -> Result<&'a [u8], WireError> {
         self.optional()?.ok_or(WireError::Malformed)
     }
 
     /// Text or bytes, or nil.
+    #[inline]
     pub fn optional(&mut self) -> Result<Option<&'a [u8]>, WireError> {
         let len = match self.byte()? {
             0xc0 => return Ok(None),
@@ -173,11 +176,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Text.
+    #[inline]
     pub fn text(&mut self) -> Result<&'a str, WireError> {
         std::str::from_utf8(self.raw()?).map_err(|_| WireError::Malformed)
     }
 
     /// An integer that is not negative, however it was written.
+    #[inline]
     pub fn uint(&mut self) -> Result<u64, WireError> {
         let signed = |v: i64| u64::try_from(v).map_err(|_| WireError::Malformed);
         match self.byte()? {
@@ -195,16 +200,19 @@ impl<'a> Reader<'a> {
     }
 
     /// An integer of at most 32 bits.
+    #[inline]
     pub fn u32(&mut self) -> Result<u32, WireError> {
         u32::try_from(self.uint()?).map_err(|_| WireError::Malformed)
     }
 
     /// An integer of at most 16 bits.
+    #[inline]
     pub fn u16(&mut self) -> Result<u16, WireError> {
         u16::try_from(self.uint()?).map_err(|_| WireError::Malformed)
     }
 
     /// True or false.
+    #[inline]
     pub fn bool(&mut self) -> Result<bool, WireError> {
         match self.byte()? {
             0xc2 => Ok(false),
@@ -299,12 +307,14 @@ impl<'a> Reader<'a> {
         self.take(len.iter().fold(0, |len, byte| (len << 8) | u32::from(*byte)))
     }
 
+    #[inline]
     fn byte(&mut self) -> Result<u8, WireError> {
         let (&byte, rest) = self.0.split_first().ok_or(WireError::Truncated)?;
         self.0 = rest;
         Ok(byte)
     }
 
+    #[inline]
     fn take(&mut self, len: u32) -> Result<&'a [u8], WireError> {
         let len = usize::try_from(len).map_err(|_| WireError::Malformed)?;
         let (taken, rest) = self.0.split_at_checked(len).ok_or(WireError::Truncated)?;
@@ -312,6 +322,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    #[inline]
     fn take_array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
         let (taken, rest) = self.0.split_first_chunk::<N>().ok_or(WireError::Truncated)?;
         self.0 = rest;

@@ -65,6 +65,18 @@ fn nobody_dies_of_lost_datagrams() {
 }
 
 #[test]
+fn at_half_of_everything_lost_a_false_verdict_is_rare_and_stays_with_few() {
+    for seed in 1..4 {
+        let mut world = World::settled(seed, 60, Profile::Lan);
+        world.network.loss = 0.5;
+        world.run_for(ms(40_000));
+        let down = |i| world.events(i).iter().filter(|(_, e)| matches!(e, Event::MemberDown { .. })).count();
+        let deaths: usize = (0..world.len()).map(down).sum();
+        assert!(deaths < 10, "{deaths} false deaths, seed {seed}");
+    }
+}
+
+#[test]
 fn a_stopped_process_does_not_accuse_the_others_when_it_wakes() {
     for seed in 0..5 {
         let mut world = joined(seed, 10, Profile::Lan);

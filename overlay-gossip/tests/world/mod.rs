@@ -53,6 +53,11 @@ impl World {
         Self(sim::World::new(seed, count, &Config::new(name(0), profile)))
     }
 
+    /// All know each other already.
+    pub fn settled(seed: u64, count: usize, profile: Profile) -> Self {
+        Self(sim::World::settled(seed, count, &Config::new(name(0), profile)))
+    }
+
     pub fn machine(&self, i: usize) -> &Membership {
         self.0.machine(i).unwrap()
     }

@@ -108,6 +108,11 @@ impl Members {
         self.slot(self.id(name)?)
     }
 
+    /// This node: the first that was known, and never forgotten.
+    pub(crate) fn myself(&self) -> Option<&Known> {
+        self.known.first()
+    }
+
     /// For what the digest and the indexes do not cover; see [`update`](Self::update).
     pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Known> {
         let id = self.id(name)?;
