@@ -55,7 +55,7 @@ fn a_full_network_says_so_and_can_be_emptied_and_grown() {
     assert!(refused.starts_with(
         "rpc error: code = ResourceExhausted desc = could not find an available IP while allocating VIP: "
     ));
-    assert!(refused.contains("13 in use"), "{refused}");
+    assert!(refused.contains("network small has no free IPv4 address (13 in use"), "{refused}");
     docker("service scale -d web=5").must();
     let errors = || docker("service ps web --no-trunc --format {{.Error}}").out.trim().to_owned();
     until("the task says why it does not start", SOON, || {

@@ -48,7 +48,7 @@ pub fn full_and_grown() {
     println!("refused after {:?}: {refused}", began.elapsed());
     assert!(began.elapsed() < Duration::from_secs(1));
     assert!(refused.contains("could not find an available IP while allocating VIP"), "{refused}");
-    assert!(refused.contains("13 in use, 0 resting"), "{refused}");
+    assert!(refused.contains("network small has no free IPv4 address (13 in use, 0 resting"), "{refused}");
 
     leader_comes_back(&mut world);
     assert!(create(&world, 2, quiet("more", small.as_str(), 1)).is_err(), "still full");
