@@ -94,7 +94,7 @@ A turn:
            (300 s at most)
   idle     after --settle seconds: processor time, memory, bytes on the wire for --idle seconds
   kill     --kills times, 3 to 5 s apart (0 to 2 s with --settle 0): kill -9 of any of them; until all others call it failed (60 s at most)
-  event    one sends a user event; until all have it
+  event    one sends a user event; until all have it (160 s at most)
   leave    one leaves gracefully; until all others know
 
 It needs `unshare` (util-linux), `ip` (iproute2), namespaces (root, or user namespaces allowed), the example `agent`

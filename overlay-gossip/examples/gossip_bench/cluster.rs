@@ -123,7 +123,7 @@ impl Cluster {
         if let Some(agent) = self.agents.get_mut(sender).and_then(Option::as_mut) {
             agent.event().await?;
         }
-        Ok(self.spread(&[Fact::Heard], self.up(), start + PATIENCE).await.after(start))
+        Ok(self.spread(&[Fact::Heard], self.up(), start + EXCHANGE).await.after(start))
     }
 
     /// One of them leaves; until all others know.
@@ -207,5 +207,8 @@ impl Times {
 
 /// How long all may take to know each other.
 const STORM: Duration = Duration::from_secs(300);
+/// How long a user event may take. Whom gossip has missed gets it with the next full exchange: 90 s at most between
+/// two of a hundred members, 150 s of three hundred.
+const EXCHANGE: Duration = Duration::from_secs(160);
 /// How long anything else may take.
 const PATIENCE: Duration = Duration::from_secs(60);
