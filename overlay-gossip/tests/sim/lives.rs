@@ -8,7 +8,9 @@ use crate::world::{World, joined, ms, name};
 
 #[test]
 fn everyone_knows_everyone_soon_after_joining_at_once() {
-    for (count, seeds, limit) in [(3, 20, 1000), (10, 10, 2000), (50, 6, 2000), (100, 2, 2000), (300, 1, 3000)] {
+    for (count, seeds, limit) in
+        [(3, 20, 1000), (10, 10, 2000), (50, 6, 2000), (100, 2, 2000), (300, 1, 3000)]
+    {
         let mut worst = Duration::ZERO;
         for seed in 0..seeds {
             let mut world = World::new(seed, count, Profile::Lan);
