@@ -23,6 +23,7 @@
 
 mod config;
 mod key;
+mod lamport;
 mod member;
 mod membership;
 mod name;

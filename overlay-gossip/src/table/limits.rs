@@ -17,6 +17,8 @@ pub(super) struct Limits {
     pub(super) retransmit: u32,
     pub(super) retire: Duration,
     pub(super) exchange: Duration,
+    /// Bytes that a full exchange may say about who is in which network.
+    pub(super) state: usize,
 }
 
 impl Limits {
@@ -34,6 +36,7 @@ impl Limits {
             retransmit: config.retransmit_mult.max(1),
             retire: config.table_retire,
             exchange: config.push_pull_interval,
+            state: config.max_stream / 2,
         }
     }
 }

@@ -11,7 +11,7 @@ use overlay_gossip::wire::{self, Alive};
 use overlay_gossip::*;
 use proptest::prelude::*;
 
-const NET: &str = "netidaaaaaaaaaaaaaaaaaaaa";
+pub const NET: &str = "netidaaaaaaaaaaaaaaaaaaaa";
 
 #[test]
 fn a_deletion_that_is_not_newer_is_not_believed() {
@@ -208,31 +208,46 @@ pub struct Node {
 }
 
 impl Node {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut config = Config::new(NodeName::new("us").unwrap(), Profile::Lan);
         config.table_format = TableFormat::NetworkDb;
         config.probe_interval = Duration::from_secs(3600); // nobody answers here
         let now = Instant::now();
         let mut node = Self { machine: Membership::new(config, now, 1), now };
-        for name in ["d1", "d2"] {
-            let addr = addr(name);
-            let std::net::IpAddr::V4(ip) = addr.ip() else { panic!() };
-            let alive = wire::Message::Alive(Alive {
-                incarnation: 1,
-                node: name,
-                addr: &ip.octets(),
-                port: addr.port(),
-                meta: None,
-                vsn: Some(Vsn::DOCKER),
-            });
-            let from = addr;
-            node.machine.handle_input(now, Input::Datagram { from, payload: &alive.to_vec() }).unwrap();
-        }
+        ["d1", "d2"].into_iter().for_each(|name| node.meet(name));
         node
     }
 
+    /// Another node of Docker's appears.
+    pub fn meet(&mut self, name: &str) {
+        let from = addr(name);
+        let std::net::IpAddr::V4(ip) = from.ip() else { panic!() };
+        let alive = wire::Message::Alive(Alive {
+            incarnation: 1,
+            node: name,
+            addr: &ip.octets(),
+            port: from.port(),
+            meta: None,
+            vsn: Some(Vsn::DOCKER),
+        });
+        self.machine.handle_input(self.now, Input::Datagram { from, payload: &alive.to_vec() }).unwrap();
+    }
+
+    /// How many bytes it says in a full exchange.
+    pub fn state(&mut self) -> usize {
+        let question = wire::PushPull { join: false, nodes: Vec::new(), user: &[] }.to_vec();
+        let input = Input::Request { id: StreamId(1), from: addr("d1"), payload: &question };
+        self.machine.handle_input(self.now, input).unwrap();
+        let outputs = std::iter::from_fn(|| self.machine.poll_output());
+        let replies = outputs.filter_map(|output| match output {
+            Output::Action(Action::Reply { payload, .. }) => Some(payload.len()),
+            _ => None,
+        });
+        replies.sum()
+    }
+
     /// All three are in the network.
-    fn with_peers() -> Self {
+    pub fn with_peers() -> Self {
         let mut node = Self::new();
         node.join();
         node.hear(&attach("d1", true, 1));
@@ -245,22 +260,22 @@ impl Node {
         node
     }
 
-    fn join(&mut self) {
+    pub fn join(&mut self) {
         self.machine.join_network(self.now, &NetworkId::new(NET).unwrap());
     }
 
-    fn publish(&mut self, key: &str, phase: Phase, value: &str) {
+    pub fn publish(&mut self, key: &str, phase: Phase, value: &str) {
         let network = NetworkId::new(NET).unwrap();
         let value = Bytes::copy_from_slice(value.as_bytes());
         let _ = self.machine.publish(self.now, Publish { network: &network, table: "t", key }, phase, value);
     }
 
-    fn hear(&mut self, message: &[u8]) {
+    pub fn hear(&mut self, message: &[u8]) {
         let payload = [&[8], message].concat();
         let _ = self.machine.handle_input(self.now, Input::Datagram { from: addr("d1"), payload: &payload });
     }
 
-    fn run(&mut self, time: Duration) {
+    pub fn run(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(at) = self.machine.poll_timeout().filter(|at| *at <= end) {
             self.now = self.now.max(at) + Duration::from_micros(10);
@@ -269,18 +284,18 @@ impl Node {
         self.now = end;
     }
 
-    fn record(&self, key: &str) -> Record {
+    pub fn record(&self, key: &str) -> Record {
         let records = self.machine.records(&NetworkId::new(NET).unwrap(), "t");
         records.into_iter().find(|record| record.key == key).unwrap()
     }
 
-    fn rows(&self) -> Vec<String> {
+    pub fn rows(&self) -> Vec<String> {
         let records = self.machine.records(&NetworkId::new(NET).unwrap(), "t").into_iter();
         records.map(|r| format!("{} of {}: {}", r.key, r.owner, String::from_utf8_lossy(&r.value))).collect()
     }
 
     /// NetworkDB's messages that left, and where to.
-    fn said(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
+    pub fn said(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
         let (envelope, mut said) = (wire::Envelope::default(), Vec::new());
         while let Some(output) = self.machine.poll_output() {
             match output {
@@ -294,7 +309,7 @@ impl Node {
                 }
                 Output::Action(Action::Dial { to, payload, .. }) => {
                     let plain = envelope.unwrap_stream(&payload, true, 1 << 24).unwrap();
-                    if let wire::StreamMessage::User(body) = wire::StreamMessage::parse(&plain, 10).unwrap() {
+                    if let wire::StreamMessage::User(body) = wire::StreamMessage::parse(&plain, 1000).unwrap() {
                         said.push((to, body.to_vec()));
                     }
                 }
@@ -305,7 +320,7 @@ impl Node {
     }
 
     /// The entries in what it said.
-    fn told(&mut self) -> Vec<String> {
+    pub fn told(&mut self) -> Vec<String> {
         fn entries(message: &[u8], told: &mut Vec<String>) {
             match parse(message) {
                 Message::Table(_) => told.push(line(message)),
@@ -320,11 +335,11 @@ impl Node {
     }
 }
 
-fn parse(message: &[u8]) -> Message<'_> {
+pub fn parse(message: &[u8]) -> Message<'_> {
     Message::parse(message).unwrap()
 }
 
-fn line(message: &[u8]) -> String {
+pub fn line(message: &[u8]) -> String {
     match parse(message) {
         Message::Network(e) => format!("{} {}", if e.joins { "join" } else { "leave" }, e.node),
         Message::Table(e) => {
@@ -335,23 +350,23 @@ fn line(message: &[u8]) -> String {
     }
 }
 
-fn entry(node: &str, key: &str, ltime: u64, value: Option<&str>) -> Vec<u8> {
+pub fn entry(node: &str, key: &str, ltime: u64, value: Option<&str>) -> Vec<u8> {
     let change = if value.is_some() { Change::Create } else { Change::Delete };
     let (value, reap_after) = (value.unwrap_or_default().as_bytes(), if value.is_some() { 0 } else { 1800 });
     Message::Table(TableEvent { change, ltime, node, network: NET, table: "t", key, value, reap_after })
         .to_vec()
 }
 
-fn attach(node: &str, joins: bool, ltime: u64) -> Vec<u8> {
+pub fn attach(node: &str, joins: bool, ltime: u64) -> Vec<u8> {
     Message::Network(NetworkEvent { joins, ltime, node, network: NET }).to_vec()
 }
 
-fn bulk(node: &str, unsolicited: bool, events: &[Vec<u8>]) -> Vec<u8> {
+pub fn bulk(node: &str, unsolicited: bool, events: &[Vec<u8>]) -> Vec<u8> {
     let payload = Message::Compound(events.iter().map(Vec::as_slice).collect()).to_vec();
     Message::BulkSync(BulkSync { ltime: 3, unsolicited, node, networks: vec![NET], payload: &payload })
         .to_vec()
 }
 
-fn addr(name: &str) -> SocketAddr {
+pub fn addr(name: &str) -> SocketAddr {
     format!("10.0.0.{}:7946", &name[1..]).parse().unwrap()
 }

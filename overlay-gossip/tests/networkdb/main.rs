@@ -15,6 +15,7 @@
 )]
 
 mod captured;
+mod hostile;
 mod interop;
 mod machine;
 mod peer;

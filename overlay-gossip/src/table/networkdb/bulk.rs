@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::gossip::PART;
+use super::nodes::MOST_SYNCS;
 use super::{Send, Tables};
 use crate::membership::Members;
 use crate::wire::networkdb::{BulkSync, Change, Message};
@@ -48,16 +49,19 @@ impl Tables {
         }
     }
 
-    /// Answers those who asked again too soon.
+    /// Answers some of those who could not be answered at once.
     pub(super) fn run_owed(&mut self, now: Instant, members: &Members) {
-        self.owed_at = None;
-        for (peer, networks) in std::mem::take(&mut self.owed) {
-            if members.is_up(peer.as_str()) {
+        self.owed.retain(|peer, _| members.is_up(peer.as_str()));
+        let waiting: Vec<NodeName> = self.owed.keys().cloned().collect();
+        for peer in self.some_of(waiting, MOST_SYNCS) {
+            if self.may_answer(now, &peer)
+                && let Some(networks) = self.owed.remove(&peer)
+            {
                 let networks: Vec<NetworkId> = networks.into_iter().collect();
-                self.answered.insert(peer.clone(), now);
                 self.send_bulk(now, &peer, &networks, false);
             }
         }
+        self.owed_at = (!self.owed.is_empty()).then(|| now + self.limits.gossip);
     }
 
     /// A bulk sync arrived, and what it says was taken over. Only members get an answer, and not all at once: an
@@ -78,15 +82,29 @@ impl Tables {
         if peer == self.me {
             return;
         }
-        let next = self.answered.get(&peer).map(|at| *at + self.limits.gossip).filter(|at| *at > now);
-        if let Some(at) = next {
+        if !self.may_answer(now, &peer) {
             self.owed.entry(peer).or_default().extend(networks);
-            self.owed_at = self.owed_at.or(Some(at));
+            self.owed_at = self.owed_at.or(Some(now + self.limits.gossip));
             return;
         }
-        self.answered.insert(peer.clone(), now);
         let networks: Vec<NetworkId> = networks.into_iter().collect();
         self.send_bulk(now, &peer, &networks, false);
+    }
+
+    /// Whether it is a node's turn to be answered, which counts as an answer: one for each node in an interval of
+    /// gossip, and not many in all, since questions in the names of others cost nothing.
+    fn may_answer(&mut self, now: Instant, peer: &NodeName) -> bool {
+        let interval = self.limits.gossip;
+        if now.saturating_duration_since(self.answers.0) >= interval {
+            self.answers = (now, 0);
+        }
+        let recent = self.answered.get(peer).is_some_and(|at| now.saturating_duration_since(*at) < interval);
+        if recent || self.answers.1 >= MOST_SYNCS {
+            return false;
+        }
+        self.answers.1 += 1;
+        self.answered.insert(peer.clone(), now);
+        true
     }
 
     /// Sends all that is known of some networks: who is in them, then their entries. With `ask`, the other side does

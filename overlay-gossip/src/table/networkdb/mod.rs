@@ -19,7 +19,6 @@
 //! - A bulk sync carries the attachments that its entries depend on.
 
 mod bulk;
-mod clock;
 mod entries;
 mod gossip;
 mod nodes;
@@ -33,11 +32,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 
-use self::clock::Lamport;
 use self::nodes::{Mine, Node};
 use self::queue::Queue;
 use self::store::Store;
 use super::{Changes, Limits, Phase, PublishError, Record, RowKey, Send};
+use crate::lamport::Lamport;
 use crate::membership::Members;
 use crate::wire::WireError;
 use crate::wire::networkdb::Message;
@@ -53,8 +52,8 @@ pub(crate) struct Tables {
     table_clock: Lamport,
     /// The others.
     nodes: BTreeMap<NodeName, Node>,
-    /// How many attachments `nodes` holds.
-    attachments: usize,
+    /// How many bytes the attachments of `nodes` take in a full exchange.
+    state: usize,
     mine: BTreeMap<NetworkId, Mine>,
     attached: BTreeMap<NetworkId, BTreeSet<NodeName>>,
     store: Store,
@@ -70,6 +69,8 @@ pub(crate) struct Tables {
     owed: BTreeMap<NodeName, BTreeSet<NetworkId>>,
     owed_at: Option<Instant>,
     answered: BTreeMap<NodeName, Instant>,
+    /// Since when answers are counted, and how many there were.
+    answers: (Instant, usize),
     /// Goodbye was said.
     leaving: bool,
     /// When this node said last that it is here, or that it goes.
@@ -95,7 +96,7 @@ impl Tables {
             network_clock: Lamport::default(),
             table_clock: Lamport::default(),
             nodes: BTreeMap::new(),
-            attachments: 0,
+            state: 0,
             mine: BTreeMap::new(),
             attached: BTreeMap::new(),
             store: Store::default(),
@@ -109,6 +110,7 @@ impl Tables {
             owed: BTreeMap::new(),
             owed_at: None,
             answered: BTreeMap::new(),
+            answers: (now, 0),
             leaving: false,
             said_here: 0,
             objected: None,

@@ -266,7 +266,8 @@ impl Tables {
             return false;
         }
         let left = members.get(name.as_str()).is_some_and(|known| known.member.state == MemberState::Left);
-        let full = self.attachments >= self.limits.records;
+        let size = state_size(&name, &network);
+        let full = self.state + size > self.limits.state;
         let left = left || self.nodes.get(&name).is_some_and(|node| node.left);
         if left || (!event.joins && !self.nodes.contains_key(&name)) {
             return false;
@@ -281,7 +282,7 @@ impl Tables {
             None if !event.joins || full => return false,
             None => {
                 node.networks.insert(network.clone(), Attachment { ltime: event.ltime, left: gone });
-                self.attachments += 1;
+                self.state += size;
             }
         }
         if event.joins {
@@ -337,7 +338,9 @@ impl Tables {
             .collect();
         strangers.iter().for_each(|name| self.forget_owner(name));
         self.answered.retain(|_, at| now.saturating_duration_since(*at) < MARGIN);
-        self.attachments = self.nodes.values().map(|node| node.networks.len()).sum();
+        let sizes =
+            self.nodes.iter().flat_map(|(name, node)| node.networks.keys().map(|n| state_size(name, n)));
+        self.state = sizes.sum();
     }
 
     /// Somebody knows of this node what it does not know itself: something of an earlier life.
@@ -347,7 +350,9 @@ impl Tables {
         }
         let wrong = match self.mine.get(network) {
             Some(mine) => mine.is_joined() != event.joins && event.ltime >= mine.ltime,
-            None => event.joins && self.mine.len() < self.limits.records,
+            None => {
+                event.joins && self.mine.values().filter(|mine| !mine.is_joined()).count() < MOST_CORRECTED
+            }
         };
         if !wrong {
             return;
@@ -398,7 +403,8 @@ impl Tables {
         }
         let networks = self.nodes.get_mut(name).map(|node| std::mem::take(&mut node.networks));
         let networks = networks.unwrap_or_default();
-        self.attachments = self.attachments.saturating_sub(networks.len());
+        let size: usize = networks.keys().map(|network| state_size(name, network)).sum();
+        self.state = self.state.saturating_sub(size);
         networks.keys().for_each(|network| self.detach(network, name));
     }
 
@@ -430,10 +436,17 @@ impl Tables {
     }
 }
 
+/// What an attachment takes in a full exchange, at most.
+fn state_size(name: &NodeName, network: &NetworkId) -> usize {
+    name.as_str().len() + network.as_str().len() + 24
+}
+
 /// With how many nodes everything is exchanged at once, at most.
-const MOST_SYNCS: usize = 12;
+pub(super) const MOST_SYNCS: usize = 12;
 /// Attachments outlive the deletions that depend on them.
 const MARGIN: Duration = Duration::from_secs(25);
+/// Networks that others believe this node to be in and that it was never in, or has left, at most.
+const MOST_CORRECTED: usize = 1024;
 /// So long after joining a network, gossip says so with the entries.
 const FRESH: Duration = Duration::from_secs(3);
 /// Time between two objections.
