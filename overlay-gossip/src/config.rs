@@ -193,7 +193,7 @@ pub enum Profile {
 ///
 /// Records of lost nodes are suspended in both. Docker before 2026 forgets them, and is told again when their owner
 /// is back. Of what this crate does beyond memberlist, only what needs no partner works: nodes announce
-/// [`Vsn::DOCKER`]. Serf's messages have no place in this format: do not turn on both.
+/// [`Vsn::DOCKER`]. Serf's messages have no place in this format: with it, no node speaks serf.
 ///
 /// [`Taken`]: crate::PublishError::Taken
 /// [`Starting`]: crate::Phase::Starting

@@ -13,12 +13,18 @@ use crate::serf::{
     after_state, answer_keys, conflict_answer, relayed,
 };
 use crate::wire::message::Claim;
-use crate::{Config, Event, MemberState, NodeName, Vsn};
+use crate::{Config, Event, MemberState, NodeName, TableFormat, Vsn};
 
 impl Membership {
     /// A node that is alone and speaks serf: as [`new`](Self::new), with [`Vsn::SERF`] and the tags as metadata.
+    ///
+    /// With [`TableFormat::NetworkDb`] it is what [`new`](Self::new) makes and does not speak serf: both would take
+    /// the same messages for their own. [`Agent::bind_serf`](crate::tokio::Agent::bind_serf) refuses that.
     #[must_use]
     pub fn with_serf(mut config: Config, options: Options, now: Instant, seed: u64) -> Self {
+        if config.table_format == TableFormat::NetworkDb {
+            return Self::new(config, now, seed);
+        }
         config.vsn = Vsn::SERF;
         config.meta = options.tags.to_meta();
         let me = config.name.clone();
@@ -95,6 +101,8 @@ impl Membership {
     pub(super) fn on_serf(&mut self, now: Instant, body: &[u8]) {
         let me = Me { leaving: self.leaving != Leaving::No, meta: &self.config.meta };
         let Some(serf) = self.user.serf.as_mut() else { return };
+        let members = &self.members;
+        serf.make_room(now, |name| members.get(name.as_str()).is_some());
         match serf.handle(now, body, me) {
             Ok(outcomes) => self.follow(now, outcomes, body),
             Err(error) => self.stats.count(error),

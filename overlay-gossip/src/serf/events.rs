@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::wire;
 use super::{Options, UserEvent};
+use crate::lamport::Lamport;
 use crate::wire::Writer;
 
 /// Why an event was not sent.
@@ -26,12 +27,13 @@ pub enum EventError {
 #[derive(Debug, Default)]
 pub(super) struct Events {
     /// The next one's time.
-    pub(super) clock: u64,
+    pub(super) clock: Lamport,
     /// Older ones were before our time.
     pub(super) min: u64,
     recent: BTreeMap<u64, Vec<Recent>>,
     bytes: usize,
     held: BTreeMap<String, Held>,
+    held_bytes: usize,
     first_held: Option<Instant>,
     last_held: Option<Instant>,
 }
@@ -48,12 +50,22 @@ struct Held {
     events: Vec<UserEvent>,
 }
 
+impl Held {
+    fn size(&self) -> usize {
+        self.events.iter().map(|event| event.name.len() + event.payload.len()).sum()
+    }
+}
+
 impl Events {
+    pub(super) fn new() -> Self {
+        Self { clock: Lamport::starting_at(1), ..Self::default() }
+    }
+
     /// Takes an event; says whether it was news.
     pub(super) fn note(&mut self, event: &wire::Event<'_>) -> bool {
-        self.clock = self.clock.max(event.ltime.saturating_add(1));
-        if event.ltime < self.min
-            || event.ltime.saturating_add(SLOTS) < self.clock
+        if !self.clock.witness(event.ltime)
+            || event.ltime < self.min
+            || event.ltime.saturating_add(SLOTS) < self.clock.now()
             || event.name.len() + event.payload.len() > MAX_RECEIVED
         {
             return false;
@@ -69,19 +81,24 @@ impl Events {
         true
     }
 
-    /// Passes an event on, now or when it has been quiet for a while.
+    /// Passes an event on, now or when it has been quiet for a while; now if too much is held already.
     pub(super) fn deliver(&mut self, now: Instant, event: UserEvent, options: &Options) -> Option<UserEvent> {
-        if !event.coalesce || options.quiescent.is_zero() {
+        let size = event.name.len() + event.payload.len();
+        if !event.coalesce || options.quiescent.is_zero() || self.held_bytes + size > MAX_BYTES {
             return Some(event);
         }
         self.first_held.get_or_insert(now);
         self.last_held = Some(now);
         match self.held.get_mut(&event.name) {
             Some(held) if held.ltime > event.ltime => {}
-            Some(held) if held.ltime == event.ltime => held.events.push(event),
+            Some(held) if held.ltime == event.ltime => {
+                self.held_bytes += size;
+                held.events.push(event);
+            }
             _ => {
                 let held = Held { ltime: event.ltime, events: vec![event.clone()] };
-                self.held.insert(event.name, held);
+                let outdated = self.held.insert(event.name, held).map_or(0, |held| held.size());
+                self.held_bytes = self.held_bytes + size - outdated;
             }
         }
         None
@@ -99,17 +116,18 @@ impl Events {
         if self.due(options).is_none_or(|due| due > now) {
             return Vec::new();
         }
-        (self.first_held, self.last_held) = (None, None);
+        (self.first_held, self.last_held, self.held_bytes) = (None, None, 0);
         std::mem::take(&mut self.held).into_values().flat_map(|held| held.events).collect()
     }
 
     /// Writes them as a full exchange has them: 512 slots, most of them empty.
     pub(super) fn emit(&self, w: &mut Writer<'_>) {
         w.array(usize::try_from(SLOTS).unwrap_or_default());
-        let base = self.clock / SLOTS * SLOTS;
+        let clock = self.clock.now();
+        let base = clock / SLOTS * SLOTS;
         for slot in 0..SLOTS {
             // A slot is for one time of the last 512.
-            let at = if base + slot < self.clock { base + slot } else { (base + slot).wrapping_sub(SLOTS) };
+            let at = if base + slot < clock { base + slot } else { (base + slot).wrapping_sub(SLOTS) };
             let Some(events) = self.recent.get(&at).filter(|events| !events.is_empty()) else {
                 w.optional(None);
                 continue;
@@ -128,7 +146,7 @@ impl Events {
     /// Forgets what is too old, and the oldest if it is too much.
     fn forget(&mut self) {
         while let Some(first) = self.recent.first_entry() {
-            if first.key().saturating_add(SLOTS) >= self.clock && self.bytes <= MAX_BYTES {
+            if first.key().saturating_add(SLOTS) >= self.clock.now() && self.bytes <= MAX_BYTES {
                 return;
             }
             self.min = self.min.max(first.key().saturating_add(1));
@@ -169,17 +187,33 @@ mod tests {
 
     #[test]
     fn an_event_is_news_once_and_never_after_512_others() {
-        let mut events = Events::default();
+        let mut events = Events::new();
         assert!(noted(&mut events, 1, "a"));
         assert!(!noted(&mut events, 1, "a"));
         assert!(noted(&mut events, 1, "b"));
         assert!(noted(&mut events, 600, "c"));
         assert!(!noted(&mut events, 2, "old"));
-        assert_eq!(events.clock, 601);
+        assert_eq!(events.clock.now(), 601);
         for ltime in 0..100_000 {
             noted(&mut events, 600 + ltime, &"x".repeat(4000));
         }
         assert!(events.bytes <= MAX_BYTES);
+    }
+
+    #[test]
+    fn what_is_held_is_bounded() {
+        let options = Options { quiescent: Duration::from_secs(1), ..Options::default() };
+        let (now, mut events) = (Instant::now(), Events::new());
+        let large = "x".repeat(4000);
+        // Of one name, the last one is held.
+        for ltime in 0..1000 {
+            assert_eq!(events.deliver(now, event(ltime, "same", &large), &options), None);
+        }
+        for i in 0..1000 {
+            events.deliver(now, event(1, &i.to_string(), &large), &options);
+        }
+        let held: usize = events.held.values().map(Held::size).sum();
+        assert!(held == events.held_bytes && held <= MAX_BYTES, "{held}");
     }
 
     #[test]
@@ -189,7 +223,7 @@ mod tests {
             coalesce: Duration::from_secs(3),
             ..Options::default()
         };
-        let (start, mut events) = (Instant::now(), Events::default());
+        let (start, mut events) = (Instant::now(), Events::new());
         for (i, payload) in ["1", "2", "3"].into_iter().enumerate() {
             let at = start + Duration::from_millis(100) * u32::try_from(i).unwrap();
             let event = event(u64::try_from(i).unwrap(), "deploy", payload);

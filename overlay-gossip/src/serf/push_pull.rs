@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use super::state::{Outcome, Serf};
+use super::state::{MAX_STATUS, Outcome, Serf};
 use super::wire::{Event, Intent, PUSH_PULL};
 use crate::wire::{Reader, WireError, Writer};
 use crate::{Member, MemberState};
@@ -16,14 +16,14 @@ impl Serf {
         let mut out = vec![PUSH_PULL];
         let mut w = Writer(&mut out);
         w.map(6);
-        w.key("EventLTime").uint(self.events.clock);
+        w.key("EventLTime").uint(self.events.clock.now());
         self.events.emit(w.key("Events"));
-        w.key("LTime").uint(self.clock);
+        w.key("LTime").uint(self.clock.now());
         w.key("LeftMembers").array(left.len());
         for member in left {
             w.raw(member.name.as_str().as_bytes());
         }
-        w.key("QueryLTime").uint(self.query_clock);
+        w.key("QueryLTime").uint(self.query_clock.now());
         w.key("StatusLTimes").long_map(members.len());
         for member in members {
             w.key(member.name.as_str()).uint(self.status_time(&member.name));
@@ -40,9 +40,9 @@ impl Serf {
     ) -> Result<Vec<Outcome>, WireError> {
         let theirs = State::parse(state)?;
         let mut outcomes = Vec::new();
-        self.witness(theirs.clock.saturating_sub(1));
-        self.events.clock = self.events.clock.max(theirs.event_clock);
-        self.query_clock = self.query_clock.max(theirs.query_clock);
+        self.clock.witness(theirs.clock.saturating_sub(1));
+        self.query_clock.witness(theirs.query_clock.saturating_sub(1));
+        let plausible = self.events.clock.witness(theirs.event_clock.saturating_sub(1));
         for name in &theirs.left {
             // The time may be that of a join before; the goodbye was after it.
             let ltime = theirs.times.get(name).copied().unwrap_or(0).saturating_add(1);
@@ -53,7 +53,7 @@ impl Serf {
         for (name, ltime) in theirs.times.iter().filter(|(name, _)| !theirs.left.contains(*name)) {
             self.on_join(Intent { ltime: *ltime, node: name, prune: false });
         }
-        if joining {
+        if joining && plausible {
             self.events.min = self.events.min.max(theirs.event_clock);
         }
         for event in &theirs.events {
@@ -88,12 +88,18 @@ impl<'a> State<'a> {
                 b"QueryLTime" => theirs.query_clock = r.uint()?,
                 b"StatusLTimes" => r.map(|name, r| {
                     let name = std::str::from_utf8(name).map_err(|_| WireError::Malformed)?;
-                    theirs.times.insert(name, r.uint()?);
+                    let time = r.uint()?;
+                    if theirs.times.len() < MAX_STATUS {
+                        theirs.times.insert(name, time);
+                    }
                     Ok(true)
                 })?,
                 b"LeftMembers" => {
                     for _ in 0..r.array()? {
-                        theirs.left.insert(r.text()?);
+                        let name = r.text()?;
+                        if theirs.left.len() < MAX_STATUS {
+                            theirs.left.insert(name);
+                        }
                     }
                 }
                 b"Events" => {
@@ -131,7 +137,9 @@ fn read_slot<'a>(r: &mut Reader<'a>, events: &mut Vec<Event<'a>>) -> Result<(), 
                         }
                         Ok(true)
                     })?;
-                    events.push(event);
+                    if events.len() < MAX_EVENTS {
+                        events.push(event);
+                    }
                 }
             }
             _ => return Ok(false),
@@ -151,3 +159,6 @@ pub(crate) fn after_state(state: &[u8]) -> &[u8] {
         Err(_) => &[],
     }
 }
+
+/// Most events to take from one exchange; there are 512 ticks, and seldom two events of one.
+const MAX_EVENTS: usize = 4096;

@@ -11,6 +11,7 @@ use super::query::{MAX_MESSAGE, MAX_RUNNING, MAX_TIMEOUT, Running};
 use super::wire::{self, Event, Intent, Message, Response};
 use super::{AnswerError, EventError, Options, Query, QueryError, QueryId, Question, UserEvent, filter};
 use crate::NodeName;
+use crate::lamport::Lamport;
 use crate::wire::WireError;
 
 /// serf's clocks, the status of members by them, and recent events and queries.
@@ -18,11 +19,15 @@ use crate::wire::WireError;
 pub(crate) struct Serf {
     me: NodeName,
     options: Options,
-    pub(super) clock: u64,
-    pub(super) query_clock: u64,
+    pub(super) clock: Lamport,
+    pub(super) query_clock: Lamport,
     status: BTreeMap<NodeName, Status>,
+    /// When strangers were last forgotten for want of room.
+    swept: Option<Instant>,
     pub(super) events: Events,
     queries: BTreeSet<QueryId>,
+    /// Of questions before this time it is not known whether they were heard.
+    query_min: u64,
     running: Running,
     /// Questions that wait for the truth to come out.
     postponed: BTreeMap<(Instant, QueryId), Box<Question>>,
@@ -81,16 +86,16 @@ pub(crate) enum Outcome {
 
 impl Serf {
     pub(crate) fn new(me: NodeName, options: Options) -> Self {
-        let mut events = Events::default();
-        events.clock = 1;
         Self {
             me,
             options,
-            clock: 1,
-            query_clock: 1,
+            clock: Lamport::starting_at(1),
+            query_clock: Lamport::starting_at(1),
             status: BTreeMap::new(),
-            events,
+            swept: None,
+            events: Events::new(),
             queries: BTreeSet::new(),
+            query_min: 0,
             running: Running::default(),
             postponed: BTreeMap::new(),
         }
@@ -137,7 +142,7 @@ impl Serf {
         coalesce: bool,
     ) -> Result<Vec<Outcome>, EventError> {
         check_event(name, payload)?;
-        let event = Event { ltime: self.events.clock, name, payload, coalesce };
+        let event = Event { ltime: self.events.clock.now(), name, payload, coalesce };
         self.events.note(&event);
         let mut outcomes = vec![Outcome::Broadcast(event.to_vec())];
         outcomes.extend(self.deliver(now, &event).map(Outcome::Tell));
@@ -154,7 +159,7 @@ impl Serf {
         let filters = query.filters()?;
         let name = self.me.clone();
         let asked = wire::Query {
-            ltime: self.query_clock,
+            ltime: self.query_clock.now(),
             id: asking.id,
             from: Some(asking.addr),
             asker: name.as_str(),
@@ -217,16 +222,16 @@ impl Serf {
 
     /// "I have joined."
     pub(crate) fn join_intent(&mut self) -> Vec<u8> {
-        let ltime = self.clock;
-        self.witness(ltime);
+        let ltime = self.clock.now();
+        self.clock.tick();
         self.status.insert(self.me.clone(), Status { ltime, leaving: false });
         Intent { ltime, node: self.me.as_str(), prune: false }.join()
     }
 
     /// "I am about to leave."
     pub(crate) fn leave_intent(&mut self) -> Vec<u8> {
-        let ltime = self.clock;
-        self.witness(ltime);
+        let ltime = self.clock.now();
+        self.clock.tick();
         self.status.insert(self.me.clone(), Status { ltime, leaving: true });
         Intent { ltime, node: self.me.as_str(), prune: false }.leave()
     }
@@ -248,6 +253,15 @@ impl Serf {
     pub(crate) fn member_came(&mut self, name: &NodeName) {
         if let Some(status) = self.status.get_mut(name) {
             status.leaving = false;
+        }
+    }
+
+    /// If there is no room for the status of another member, forgets those who are none.
+    pub(crate) fn make_room(&mut self, now: Instant, is_member: impl Fn(&NodeName) -> bool) {
+        let recent = self.swept.is_some_and(|at| now.saturating_duration_since(at) < SWEEP);
+        if self.status.len() >= MAX_STATUS && !recent {
+            self.swept = Some(now);
+            self.status.retain(|name, _| is_member(name));
         }
     }
 
@@ -277,16 +291,20 @@ impl Serf {
     }
 
     pub(super) fn on_join(&mut self, intent: Intent<'_>) -> bool {
-        self.witness(intent.ltime);
+        if !self.clock.witness(intent.ltime) {
+            return false;
+        }
         let Some(status) = self.status_of(intent) else { return false };
         *status = Status { ltime: intent.ltime, leaving: false };
         true
     }
 
     pub(super) fn on_leave(&mut self, intent: Intent<'_>, leaving: bool, outcomes: &mut Vec<Outcome>) {
-        self.witness(intent.ltime);
+        if !self.clock.witness(intent.ltime) {
+            return;
+        }
         let mine = intent.node == self.me.as_str();
-        let clock = self.clock;
+        let clock = self.clock.now();
         let Some(status) = self.status_of(intent) else { return };
         if mine {
             if !leaving {
@@ -314,13 +332,17 @@ impl Serf {
 
     /// Questions are passed on; who is asked acknowledges them if that is wanted, and answers.
     fn on_query(&mut self, now: Instant, query: &wire::Query<'_>, me: Me<'_>, outcomes: &mut Vec<Outcome>) {
-        self.query_clock = self.query_clock.max(query.ltime.saturating_add(1));
+        if !self.query_clock.witness(query.ltime) {
+            return;
+        }
         let id = QueryId { ltime: query.ltime, id: query.id };
-        if query.ltime.saturating_add(MAX_QUERY_AGE) < self.query_clock || !self.queries.insert(id) {
+        let oldest = self.query_clock.now().saturating_sub(MAX_QUERY_AGE).max(self.query_min);
+        if query.ltime < oldest || !self.queries.insert(id) {
             return;
         }
         while self.queries.len() > MAX_QUERIES {
-            self.queries.pop_first();
+            let Some(forgotten) = self.queries.pop_first() else { break };
+            self.query_min = forgotten.ltime.saturating_add(1);
         }
         if !query.is_private() {
             outcomes.push(Outcome::Relay);
@@ -348,14 +370,33 @@ impl Serf {
         };
         self.events.deliver(now, event, &self.options).map(crate::Event::UserEvent)
     }
-
-    pub(super) fn witness(&mut self, ltime: u64) {
-        self.clock = self.clock.max(ltime.saturating_add(1));
-    }
 }
 
 /// Names to remember a status for.
-const MAX_STATUS: usize = 65_536;
+pub(super) const MAX_STATUS: usize = 65_536;
+/// Time between two attempts to make room. There may be so many members.
+const SWEEP: Duration = Duration::from_secs(10);
 const MAX_QUERIES: usize = 4096;
 const MAX_POSTPONED: usize = 64;
 const MAX_QUERY_AGE: u64 = 512;
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests need a moment to start from")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_nobody_has_do_not_keep_out_those_of_members() {
+        let (now, me) = (Instant::now(), NodeName::new("me").unwrap());
+        let mut serf = Serf::new(me, Options::default());
+        let members = [NodeName::new("a").unwrap(), NodeName::new("b").unwrap()];
+        serf.on_join(Intent { ltime: 1, node: "a", prune: false });
+        for i in 0..2 * MAX_STATUS {
+            serf.on_join(Intent { ltime: 2, node: &format!("made-up-{i}"), prune: false });
+        }
+        assert!(serf.status.len() <= MAX_STATUS);
+        serf.make_room(now, |name| members.contains(name));
+        assert!(serf.on_join(Intent { ltime: 3, node: "b", prune: false }));
+        assert_eq!((serf.status_time(&members[0]), serf.status_time(&members[1])), (1, 3));
+    }
+}

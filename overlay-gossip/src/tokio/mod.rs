@@ -67,7 +67,8 @@ impl Agent {
     ///
     /// # Errors
     ///
-    /// Those of [`bind`](Self::bind).
+    /// Those of [`bind`](Self::bind), and `InvalidInput` with [`TableFormat::NetworkDb`](crate::TableFormat), which
+    /// does not go together with serf's messages.
     #[cfg(feature = "serf")]
     pub async fn bind_serf(
         config: Config,
@@ -75,6 +76,10 @@ impl Agent {
         bind: SocketAddr,
         advertise: SocketAddr,
     ) -> io::Result<(Self, UnboundedReceiver<Event>)> {
+        if config.table_format == crate::TableFormat::NetworkDb {
+            let why = "a node speaks serf or has tables in Docker's format, not both";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
         let machine = |config, now, seed| Membership::with_serf(config, options, now, seed);
         Self::start(config, machine, bind, advertise).await
     }

@@ -1,22 +1,13 @@
-//! Questions and answers between machines, without sockets.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods,
-    clippy::wildcard_enum_match_arm,
-    missing_docs,
-    reason = "tests"
-)]
+//! Questions and answers between machines.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use overlay_gossip::serf::{AnswerError, Options, Query, QueryError, Question, Tags};
-use overlay_gossip::{
-    Action, Config, DialId, Event, Input, MemberState, Membership, NodeName, Output, Profile, StreamId,
-};
+use overlay_gossip::serf::{AnswerError, Options, Query, QueryError};
+use overlay_gossip::{Config, Event, Input, Membership, Output, Profile};
 use proptest::prelude::*;
+
+use crate::cluster::{Cluster, addr, name};
 
 #[test]
 fn who_is_asked_answers_and_the_asker_hears_each_once() {
@@ -149,147 +140,4 @@ proptest! {
         node.handle_timeout(now + Duration::from_secs(10));
         prop_assert!(std::iter::from_fn(|| node.poll_output()).count() < 10);
     }
-}
-
-/// Nodes that have joined the first one.
-struct Cluster {
-    now: Instant,
-    nodes: Vec<Membership>,
-    events: Vec<Vec<Event>>,
-    /// Answers from one to the other get lost.
-    cut: Option<(usize, usize)>,
-}
-
-impl Cluster {
-    fn new(roles: &[&str]) -> Self {
-        let now = Instant::now();
-        let node = |(i, role): (usize, &&str)| {
-            let mut config = Config::new(name(i), Profile::Fast);
-            config.advertise = addr(i);
-            let mut tags = Tags::new();
-            tags.insert("role", *role).unwrap();
-            Membership::with_serf(config, Options { tags, ..Options::default() }, now, i as u64)
-        };
-        let nodes: Vec<_> = roles.iter().enumerate().map(node).collect();
-        let events = vec![Vec::new(); nodes.len()];
-        let mut cluster = Self { now, nodes, events, cut: None };
-        for i in 1..roles.len() {
-            cluster.nodes[i].join(now, addr(0));
-        }
-        cluster.run(3000);
-        let all = roles.len();
-        assert!(
-            cluster
-                .nodes
-                .iter()
-                .all(|n| n.members().filter(|m| m.state == MemberState::Alive).count() == all)
-        );
-        cluster
-    }
-
-    fn query(&mut self, i: usize, query: &Query) -> Result<overlay_gossip::serf::QueryId, QueryError> {
-        let id = self.nodes[i].query(self.now, query);
-        self.drain();
-        id
-    }
-
-    fn answer(&mut self, i: usize, question: &Question, payload: &str) -> Result<(), AnswerError> {
-        let answered = self.nodes[i].answer_query(self.now, question, payload.as_bytes());
-        self.drain();
-        answered
-    }
-
-    fn questions(&self, i: usize) -> Vec<Question> {
-        let question = |event: &Event| match event {
-            Event::Query(question) => Some(question.clone()),
-            _ => None,
-        };
-        self.events[i].iter().filter_map(question).collect()
-    }
-
-    /// Who acknowledged, and who answered what.
-    fn heard(&self, i: usize) -> (Vec<String>, Vec<String>) {
-        let (mut acks, mut answers) = (Vec::new(), Vec::new());
-        for event in &self.events[i] {
-            match event {
-                Event::QueryAck { from, .. } => acks.push(from.to_string()),
-                Event::QueryAnswer { from, payload, .. } => {
-                    answers.push(format!("{from} {}", String::from_utf8_lossy(payload)));
-                }
-                _ => {}
-            }
-        }
-        acks.sort();
-        answers.sort();
-        (acks, answers)
-    }
-
-    fn run(&mut self, ms: u64) {
-        let end = self.now + Duration::from_millis(ms);
-        while self.now < end {
-            self.now += Duration::from_millis(5);
-            for node in &mut self.nodes {
-                node.handle_timeout(self.now);
-            }
-            self.drain();
-        }
-    }
-
-    fn drain(&mut self) {
-        while let Some((i, output)) =
-            self.nodes.iter_mut().enumerate().find_map(|(i, node)| node.poll_output().map(|out| (i, out)))
-        {
-            match output {
-                Output::Transmit(t) => {
-                    let to = index(t.to);
-                    // Answers travel alone; what is gossiped is compound, and what is asked is long.
-                    let answer = matches!(*t.payload, [8, 5, ..]);
-                    if !(answer && self.cut == Some((i, to))) {
-                        let input = Input::Datagram { from: addr(i), payload: &t.payload };
-                        let _ = self.nodes[to].handle_input(self.now, input);
-                    }
-                }
-                Output::Event(event) => self.events[i].push(event),
-                Output::Action(Action::Dial { id, to, payload, .. }) => {
-                    self.dial((i, id), index(to), &payload);
-                }
-                Output::Action(Action::Reply { .. }) => {}
-            }
-        }
-    }
-
-    fn dial(&mut self, (i, id): (usize, DialId), to: usize, payload: &[u8]) {
-        let request = Input::Request { id: StreamId(0), from: addr(i), payload };
-        let _ = self.nodes[to].handle_input(self.now, request);
-        let mut others = Vec::new();
-        while let Some(output) = self.nodes[to].poll_output() {
-            match output {
-                Output::Action(Action::Reply { payload, .. }) => {
-                    let _ = self.nodes[i].handle_input(self.now, Input::Replied { id, payload: &payload });
-                }
-                Output::Event(event) => self.events[to].push(event),
-                other => others.push(other),
-            }
-        }
-        for output in others {
-            if let Output::Transmit(t) = output {
-                let input = Input::Datagram { from: addr(to), payload: &t.payload };
-                let _ = self.nodes[index(t.to)].handle_input(self.now, input);
-            }
-        }
-    }
-}
-
-fn name(i: usize) -> NodeName {
-    NodeName::new(format!("n{i}")).unwrap()
-}
-
-fn addr(i: usize) -> SocketAddr {
-    format!("127.0.0.{}:7946", i + 1).parse().unwrap()
-}
-
-fn index(addr: SocketAddr) -> usize {
-    usize::from(
-        addr.to_string().trim_start_matches("127.0.0.").split_once(':').unwrap().0.parse::<u8>().unwrap(),
-    ) - 1
 }
