@@ -12,8 +12,8 @@ use crate::{Event, Output, Transmit};
 impl Membership {
     /// Sends what the tables want to send.
     pub(super) fn flush_tables(&mut self, now: Instant) {
-        while let Some(body) = self.tables.poll_broadcast() {
-            self.broadcast_user(&body);
+        while let Some((body, relay)) = self.tables.poll_broadcast() {
+            self.broadcast_user(&body, relay);
         }
         while let Some(send) = self.tables.poll_send() {
             let Some(known) = self.members.get(send.to.as_str()) else { continue };

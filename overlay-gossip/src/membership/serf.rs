@@ -125,7 +125,7 @@ impl Membership {
     pub(super) fn send_join_intent(&mut self, now: Instant) {
         if let Some(serf) = self.user.serf.as_mut() {
             let intent = serf.join_intent();
-            self.broadcast_user(&intent);
+            self.broadcast_user(&intent, false);
             self.next_gossip = self.next_gossip.min(now + self.config.gossip_interval);
         }
     }
@@ -133,7 +133,7 @@ impl Membership {
     pub(super) fn say_leave_intent(&mut self, now: Instant) -> bool {
         let Some(serf) = self.user.serf.as_mut() else { return false };
         let intent = serf.leave_intent();
-        self.broadcast_user(&intent);
+        self.broadcast_user(&intent, false);
         self.next_gossip = now;
         true
     }
@@ -147,8 +147,8 @@ impl Membership {
     fn follow(&mut self, now: Instant, outcomes: Vec<Outcome>, body: &[u8]) {
         for outcome in outcomes {
             match outcome {
-                Outcome::Relay => self.broadcast_user(body),
-                Outcome::Broadcast(body) => self.broadcast_user(&body),
+                Outcome::Relay => self.broadcast_user(body, true),
+                Outcome::Broadcast(body) => self.broadcast_user(&body, false),
                 Outcome::Tell(event) => self.event(event),
                 Outcome::Gone { name, prune } => self.gone_in_peace(now, &name, prune),
                 Outcome::Forward(to, body) => self.send_serf(to, &body),

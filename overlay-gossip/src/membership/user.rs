@@ -17,13 +17,16 @@ pub(super) struct User {
     pub(super) serf: Option<Box<crate::serf::Serf>>,
 }
 
-/// User messages that wait to be gossiped: the least sent first, then the oldest.
+/// User messages that wait to be gossiped: the least sent first, of those this node's own, then the oldest.
 #[derive(Debug, Default)]
 pub(super) struct UserQueue {
-    order: BTreeMap<(u32, u64), Bytes>,
+    order: BTreeMap<Rank, Bytes>,
     bytes: usize,
     next: u64,
 }
+
+/// How often it was sent, whether it is another node's, and its age.
+type Rank = (u32, bool, u64);
 
 impl UserQueue {
     pub(super) fn is_empty(&self) -> bool {
@@ -35,11 +38,11 @@ impl UserQueue {
         self.bytes + self.order.len() * overhead
     }
 
-    /// Queues a whole message. Over the limit, what was sent most goes first.
-    pub(super) fn push(&mut self, message: Bytes) {
+    /// Queues a whole message, of this node's or of another one's. Over the limit, what was sent most goes first.
+    pub(super) fn push(&mut self, message: Bytes, relay: bool) {
         self.next += 1;
         self.bytes += message.len();
-        self.order.insert((0, self.next), message);
+        self.order.insert((0, relay, self.next), message);
         while self.order.len() > MAX_QUEUE || self.bytes > MAX_QUEUE_BYTES {
             let Some((_, dropped)) = self.order.pop_last() else { return };
             self.bytes -= dropped.len();
@@ -59,10 +62,11 @@ impl UserQueue {
                 break;
             }
         }
-        for ((sent, age), message) in &taken {
-            self.order.remove(&(*sent, *age));
+        for (rank, message) in &taken {
+            let (sent, relay, age) = *rank;
+            self.order.remove(rank);
             if sent + 1 < limit {
-                self.order.insert((sent + 1, *age), message.clone());
+                self.order.insert((sent + 1, relay, age), message.clone());
             } else {
                 self.bytes -= message.len();
             }
@@ -194,11 +198,11 @@ impl Membership {
         let _ = name;
     }
 
-    /// Queues a user message for all members.
-    pub(super) fn broadcast_user(&mut self, body: &[u8]) {
+    /// Queues a user message of this node's, or of another one's, for all members.
+    pub(super) fn broadcast_user(&mut self, body: &[u8], relay: bool) {
         let room = self.config.packet_size.saturating_sub(self.envelope.overhead() + 4);
         if body.len() < room {
-            self.user.queue.push(user_message(body));
+            self.user.queue.push(user_message(body), relay);
         }
     }
 }
@@ -223,7 +227,7 @@ mod tests {
     fn user_messages_are_sent_in_turn_and_a_limited_number_of_times() {
         let mut queue = UserQueue::default();
         for byte in 0..3 {
-            queue.push(vec![byte; 40].into());
+            queue.push(vec![byte; 40].into(), byte == 0);
         }
         let mut sent = [0; 3];
         for _ in 0..10 {
@@ -239,8 +243,18 @@ mod tests {
     fn the_queue_is_bounded() {
         let mut queue = UserQueue::default();
         for _ in 0..3 * MAX_QUEUE {
-            queue.push(vec![0; 1000].into());
+            queue.push(vec![0; 1000].into(), true);
         }
         assert!(queue.bytes <= MAX_QUEUE_BYTES && queue.order.len() <= MAX_QUEUE);
+    }
+
+    #[test]
+    fn what_others_say_does_not_keep_back_what_this_node_says() {
+        let mut queue = UserQueue::default();
+        for _ in 0..3 * MAX_QUEUE {
+            queue.push(vec![0; 100].into(), true);
+        }
+        queue.push(vec![1; 100].into(), false);
+        assert_eq!(queue.take(102, 2, 4), [vec![1; 100]]);
     }
 }

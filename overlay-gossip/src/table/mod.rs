@@ -116,8 +116,8 @@ impl Tables {
         each!(self, tables => tables.poll_send())
     }
 
-    /// The next message that the membership shall gossip to all members.
-    pub(crate) fn poll_broadcast(&mut self) -> Option<Bytes> {
+    /// The next message that the membership shall gossip to all members, and whether it is another node's.
+    pub(crate) fn poll_broadcast(&mut self) -> Option<(Bytes, bool)> {
         match self {
             Self::Own(_) => None,
             Self::NetworkDb(tables) => tables.poll_broadcast(),

@@ -309,7 +309,8 @@ impl Node {
                 }
                 Output::Action(Action::Dial { to, payload, .. }) => {
                     let plain = envelope.unwrap_stream(&payload, true, 1 << 24).unwrap();
-                    if let wire::StreamMessage::User(body) = wire::StreamMessage::parse(&plain, 1000).unwrap() {
+                    if let wire::StreamMessage::User(body) = wire::StreamMessage::parse(&plain, 1000).unwrap()
+                    {
                         said.push((to, body.to_vec()));
                     }
                 }

@@ -78,7 +78,8 @@ pub(crate) struct Tables {
     /// When this node last objected to being called dead.
     objected: Option<Instant>,
     sends: VecDeque<Send>,
-    broadcasts: VecDeque<Bytes>,
+    /// Messages for all members, and whether they are another node's.
+    broadcasts: VecDeque<(Bytes, bool)>,
     changes: Changes,
     taken: u64,
     refused: u64,
@@ -126,8 +127,7 @@ impl Tables {
         self.sends.pop_front()
     }
 
-    /// The next message for all members.
-    pub(crate) fn poll_broadcast(&mut self) -> Option<Bytes> {
+    pub(crate) fn poll_broadcast(&mut self) -> Option<(Bytes, bool)> {
         self.broadcasts.pop_front()
     }
 
@@ -181,7 +181,7 @@ impl Tables {
             Message::Node(event) => self.take_node_event(now, &event, members),
             Message::Network(event) => {
                 if self.take_network_event(now, &event, members) {
-                    self.broadcasts.push_back(Message::Network(event).to_vec().into());
+                    self.broadcasts.push_back((Message::Network(event).to_vec().into(), true));
                 }
             }
             Message::Table(event) => self.take_table_event(now, &event, bulk, members),

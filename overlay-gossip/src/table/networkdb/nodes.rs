@@ -218,7 +218,7 @@ impl Tables {
                 self.tell_node(true);
             }
         } else if self.take_node(now, event, members) {
-            self.broadcasts.push_back(Message::Node(*event).to_vec().into());
+            self.broadcasts.push_back((Message::Node(*event).to_vec().into(), true));
         }
     }
 
@@ -425,14 +425,14 @@ impl Tables {
         let ltime = self.network_clock.tick();
         self.said_here = ltime;
         let event = Message::Node(NodeEvent { joins, ltime, node: self.me.as_str() }).to_vec();
-        self.broadcasts.push_back(event.into());
+        self.broadcasts.push_back((event.into(), false));
     }
 
     fn tell_network(&mut self, network: &NetworkId) {
         let Some(mine) = self.mine.get(network) else { return };
         let (joins, ltime) = (mine.is_joined(), mine.ltime);
         let event = NetworkEvent { joins, ltime, node: self.me.as_str(), network: network.as_str() };
-        self.broadcasts.push_back(Message::Network(event).to_vec().into());
+        self.broadcasts.push_back((Message::Network(event).to_vec().into(), false));
     }
 }
 
