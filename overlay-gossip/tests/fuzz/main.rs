@@ -10,12 +10,14 @@
     reason = "tests"
 )]
 
+mod docker;
 mod script;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use overlay_gossip::TableFormat;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -23,15 +25,28 @@ use rand::{Rng, SeedableRng};
 fn nothing_that_arrives_makes_a_node_panic_grow_or_loop() {
     let mut frames = frames();
     let mut rng = StdRng::seed_from_u64(0);
+    frames.extend((0..12).map(|_| bomb(&mut rng)));
+    survives(1000, &frames, TableFormat::Native);
+}
+
+#[test]
+fn nor_does_what_arrives_at_a_node_among_dockers() {
+    let mut frames = frames();
+    let mut rng = StdRng::seed_from_u64(0);
     frames.extend((0..8).map(|_| bomb(&mut rng)));
+    frames.extend((0..300).map(|_| docker::message(&mut rng)));
+    survives(1000, &frames, TableFormat::NetworkDb);
+}
+
+fn survives(seeds: u64, frames: &[Vec<u8>], format: TableFormat) {
     let start = Instant::now();
     let (mut steps, mut outputs, mut most) = (0, 0, 0);
-    for seed in 0..1000 {
-        let script = script(seed, &frames);
+    for seed in 0..seeds {
+        let script = script(seed, frames);
         let before = HELD.get();
         PEAK.set(before);
         let began = Instant::now();
-        let summary = script::run(&script);
+        let summary = script::run(&script, format);
         let grown = PEAK.get() - before;
         assert!(grown <= LIMIT, "seed {seed}: {grown} bytes more");
         assert!(summary.burst <= 3000, "seed {seed}: {} outputs from one step", summary.burst);
@@ -70,7 +85,7 @@ fn script(seed: u64, frames: &[Vec<u8>]) -> Vec<u8> {
 
 /// Small packets that say that they are large.
 fn bomb(rng: &mut StdRng) -> Vec<u8> {
-    match rng.random_range(0..4) {
+    match rng.random_range(0..6) {
         // Compounds in compounds.
         0 => (0..rng.random_range(1..2000)).fold(vec![0x0b, 0x80], |inner, _| {
             [&[7, 1], &(inner.len() as u16).to_be_bytes()[..], &*inner].concat()
@@ -83,9 +98,28 @@ fn bomb(rng: &mut StdRng) -> Vec<u8> {
         }
         // A state of four thousand million members.
         2 => b"\x06\x83\xa4Join\xc2\xa5Nodes\xce\xff\xff\xff\xff\xacUserStateLen\x00".to_vec(),
+        // As many events as there are bytes.
+        3 => {
+            let events = vec![0x80; rng.random_range(1..60_000)];
+            let len = (events.len() as u16).to_be_bytes();
+            let state = [b"\x02\x81\xa6Events\x91\x81\xa6Events\xdc".as_slice(), &len, &*events].concat();
+            exchange(&state)
+        }
+        // As many members, of whom nothing is known.
+        4 => {
+            let names: Vec<u8> =
+                (0..15_000u16).flat_map(|i| [0xa2, i.to_be_bytes()[0] & 0x7f, i as u8 & 0x7f, 1]).collect();
+            exchange(&[b"\x02\x81\xacStatusLTimes\xde\x3a\x98".as_slice(), &*names].concat())
+        }
         // Events of four thousand million ticks.
         _ => b"\x08\x02\x81\xa6Events\xdd\xff\xff\xff\xff\xc0\xc0\xc0".to_vec(),
     }
+}
+
+/// A full exchange without members.
+fn exchange(user: &[u8]) -> Vec<u8> {
+    let head = b"\x06\x83\xa4Join\xc2\xa5Nodes\x00\xacUserStateLen\xce".as_slice();
+    [head, &(user.len() as u32).to_be_bytes(), user].concat()
 }
 
 fn frames() -> Vec<Vec<u8>> {

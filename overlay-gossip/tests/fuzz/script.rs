@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use overlay_gossip::serf::Options;
 use overlay_gossip::{
     Action, Config, DialFailure, DialId, Input, Membership, NetworkId, NodeName, Output, Phase, Profile,
-    Publish, StreamId,
+    Publish, StreamId, TableFormat,
 };
 
 /// What came out of it.
@@ -18,12 +18,14 @@ pub struct Summary {
     pub burst: usize,
 }
 
-/// Runs a script: one byte says what happens, two how long the following bytes are that it happens with.
-pub fn run(mut script: &[u8]) -> Summary {
+/// Runs a script: one byte says what happens, two how long the following bytes are that it happens with. The tables
+/// have this format; with that of this crate, the node speaks serf.
+pub fn run(mut script: &[u8], format: TableFormat) -> Summary {
     let mut now = Instant::now();
     let mut config = Config::new(NodeName::new("me").unwrap(), Profile::Fast);
     config.max_members = 1000;
     config.max_records = 1000;
+    config.table_format = format;
     let mut node = Membership::with_serf(config, Options::default(), now, 1);
     node.join_network(now, &NetworkId::new("net").unwrap());
     let mut dials: Vec<DialId> = Vec::new();
