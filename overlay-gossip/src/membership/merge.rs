@@ -153,13 +153,17 @@ impl Membership {
         }
     }
 
-    /// Queues this node's own claim to be alive before all else.
+    /// Queues this node's own claim to be alive, before all else unless that is turned off.
     fn object(&mut self, now: Instant) {
-        let me = self.config.name.clone();
-        if let Some(known) = self.members.get(me.as_str()) {
-            self.broadcasts.replace_first(&me, News::Alive(Arc::clone(&known.member)));
-            self.hurry(now);
+        if self.config.repair
+            && let Some(known) = self.members.myself()
+        {
+            let news = News::Alive(Arc::clone(&known.member));
+            self.broadcasts.replace_first(&self.config.name, news);
+        } else {
+            self.announce();
         }
+        self.hurry(now);
     }
 
     /// Claims to be alive with new content.
