@@ -71,6 +71,7 @@ fn a_refusal_comes_with_the_answer_and_says_what_would_help() {
         in_use: 1,
         held: 0,
         reserved: 3,
+        outside: 0,
         ready_ms: None,
     };
     assert_eq!(denied, full);
@@ -78,6 +79,20 @@ fn a_refusal_comes_with_the_answer_and_says_what_would_help() {
     let denied = acquire(&mut ipam, 501, &[want("a", "t2", None)]).unwrap_err();
     assert!(matches!(denied, Denied::AddressesExhausted { in_use: 0, held: 1, ready_ms: Some(30_500), .. }));
     acquire(&mut ipam, 30_500, &[want("a", "t2", None)]).unwrap();
+}
+
+#[test]
+fn a_refusal_tells_of_what_is_free_outside_of_the_range() {
+    let mut ipam = ipam();
+    let range = Some(net("10.20.0.128/30"));
+    create(&mut ipam, "a", &[SubnetRequest { range, ..named("10.20.0.0/24") }]);
+    for task in ["t1", "t2", "t3"] {
+        acquire(&mut ipam, 0, &[want("a", task, None)]).unwrap(); // the gateway has the first one
+    }
+    let denied = acquire(&mut ipam, 0, &[want("a", "t4", None)]).unwrap_err();
+    let text =
+        "network a has no free IPv4 address (3 in use, 0 resting, 3 reserved, 250 free outside of its range)";
+    assert_eq!(denied.to_string(), text);
 }
 
 #[test]

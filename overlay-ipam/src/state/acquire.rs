@@ -255,7 +255,8 @@ fn peek_next(books: &mut impl Books, id: u32, family: Family) -> Option<IpAddr> 
 }
 
 fn exhausted(books: &mut impl Books, id: u32, want: &Want, family: Family) -> Denied {
-    let (mut in_use, mut held, mut reserved, mut ready_ms) = (0_u128, 0_u128, 0_u128, None);
+    let (mut in_use, mut held, mut reserved, mut outside) = (0_u128, 0_u128, 0_u128, 0_u128);
+    let mut ready_ms = None;
     let fixed: Vec<u32> = books
         .ipam()
         .network(id)
@@ -268,6 +269,7 @@ fn exhausted(books: &mut impl Books, id: u32, want: &Want, family: Family) -> De
         in_use += usage.in_use - u128::from(fixed);
         held += usage.held;
         reserved += usage.reserved + u128::from(fixed);
+        outside += usage.free - usage.available;
         ready_ms = ready_ms.into_iter().chain(pool.next_ready()).min();
     }
     Denied::AddressesExhausted {
@@ -276,6 +278,7 @@ fn exhausted(books: &mut impl Books, id: u32, want: &Want, family: Family) -> De
         in_use: bits::saturate(in_use),
         held: bits::saturate(held),
         reserved: bits::saturate(reserved),
+        outside: bits::saturate(outside),
         ready_ms,
     }
 }

@@ -228,6 +228,7 @@ fn no_gateway(network: &NetworkKey, pool: &AddrPool) -> Denied {
         in_use: 0,
         held: 0,
         reserved: bits::saturate(usage.reserved + usage.in_use),
+        outside: bits::saturate(usage.free - usage.available),
         ready_ms: None,
     }
 }

@@ -21,9 +21,11 @@ pub enum Denied {
     /// No pool has a free subnet of that length. `held` ones rest; the first is ready at `ready_ms`.
     #[error("no {family} pool has a free subnet{} ({taken} in use, {held} resting)", of_length(prefix_len))]
     PoolsExhausted { family: Family, prefix_len: Option<u8>, taken: u64, held: u64, ready_ms: Option<u64> },
-    /// No address is left. `held` ones rest; the first is ready at `ready_ms`.
+    /// No address is left. `held` ones rest; the first is ready at `ready_ms`. `outside` ones are free, but outside of the
+    /// range of those that are given to who asks for any.
     #[error(
-        "network {network} has no free {family} address ({in_use} in use, {held} resting, {reserved} reserved)"
+        "network {network} has no free {family} address ({in_use} in use, {held} resting, {reserved} reserved{})",
+        outside_of_range(*outside)
     )]
     AddressesExhausted {
         network: NetworkKey,
@@ -31,6 +33,8 @@ pub enum Denied {
         in_use: u64,
         held: u64,
         reserved: u64,
+        #[serde(default)]
+        outside: u64,
         ready_ms: Option<u64>,
     },
     /// Somebody else has the address.
@@ -86,6 +90,10 @@ pub enum Denied {
 
 fn hint<T: ToString>(next_free: &Option<T>) -> String {
     next_free.as_ref().map(|free| format!("; {} is free", free.to_string())).unwrap_or_default()
+}
+
+fn outside_of_range(free: u64) -> String {
+    if free == 0 { String::new() } else { format!(", {free} free outside of its range") }
 }
 
 fn of_length(prefix_len: &Option<u8>) -> String {
