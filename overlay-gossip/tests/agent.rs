@@ -43,6 +43,54 @@ fn agents_say_what_happens_obey_and_leave_gracefully() {
 }
 
 #[test]
+fn questions_are_asked_and_answered_from_the_keyboard() {
+    let net = std::process::id() % 200 + 20;
+    let (first, second) = (format!("127.82.{net}.1:7946"), format!("127.82.{net}.2:7946"));
+    let Some(mut a) = Agent::start(&["--bind", &first, "--name", "a", "--serf", "--fast"]) else { return };
+    let args = ["--bind", &second, "--name", "b", "--tag", "role=web", "--join", &first, "--fast"];
+    let mut b = Agent::start(&args).unwrap();
+    a.wait("member-join");
+    a.say("query uptime in seconds --tag role=^web$");
+    let question = b.wait("query");
+    assert_eq!((&question["name"], &question["payload"]), (&"uptime".into(), &"in seconds".into()));
+    assert_eq!(question["from"], "a");
+    b.say("answer uptime 12 or so");
+    let id = a.wait("query-sent")["query"].clone();
+    assert_eq!(a.wait("query-ack")["name"], "b");
+    let answer = a.wait("query-answer");
+    assert_eq!((&answer["name"], &answer["payload"]), (&"b".into(), &"12 or so".into()));
+    let ended = a.wait("query-ended");
+    assert_eq!((&ended["query"], &ended["acks"], &ended["answers"]), (&id, &1.into(), &1.into()));
+}
+
+#[test]
+fn records_are_published_and_read_in_both_formats() {
+    let net = std::process::id() % 200 + 20;
+    for (format, host) in [("native", 3), ("networkdb", 5)] {
+        let (first, second) =
+            (format!("127.82.{net}.{host}:7946"), format!("127.82.{net}.{}:7946", host + 1));
+        let Some(mut a) = Agent::start(&["--bind", &first, "--name", "a", "--tables", format]) else {
+            return;
+        };
+        let args = ["--bind", &second, "--name", "b", "--tables", format, "--join", &first];
+        let mut b = Agent::start(&args).unwrap();
+        a.wait("member-join");
+        b.say("join-network web");
+        a.say("publish web task-1 10.0.9.2 and more");
+        a.say("publish web/ports task-1 80");
+        let one = b.records("web", 1);
+        let fields = ["key", "owner", "phase", "value"].map(|field| one[0][field].as_str().unwrap());
+        assert_eq!(fields, ["task-1", "a", "ready", "10.0.9.2 and more"]);
+        assert_eq!(one[0]["suspended"], false);
+        assert_eq!(b.records("web/ports", 1)[0]["value"], "80");
+        a.say("withdraw web task-1");
+        b.records("web", 0);
+        a.say("leave");
+        a.wait("left");
+    }
+}
+
+#[test]
 fn help_teaches_and_mistakes_are_named() {
     let Some(program) = program() else { return };
     let help = Command::new(&program).arg("--help").output().unwrap();
@@ -52,6 +100,7 @@ fn help_teaches_and_mistakes_are_named() {
     );
     for (args, complaint) in [
         (["--bind", "nowhere"].as_slice(), "--bind nowhere: not IP:PORT"),
+        (&["--tables", "networkdb", "--tag", "role=web"], "--tables networkdb excludes --serf"),
         (&["--key", "eA=="], "16, 24 or 32 bytes, not 1"),
         (&["--fast", "--compat"], "exclude each other"),
         (&["--wrong", "x"], "no option --wrong"),
@@ -85,6 +134,20 @@ impl Agent {
 
     fn say(&mut self, command: &str) {
         writeln!(self.child.stdin.as_mut().unwrap(), "{command}").unwrap();
+    }
+
+    /// The records of a table, as soon as there are so many.
+    fn records(&mut self, table: &str, count: usize) -> Vec<Value> {
+        let end = Instant::now() + Duration::from_secs(15);
+        loop {
+            self.say(&format!("records {table}"));
+            let records = self.wait("records")["records"].as_array().unwrap().clone();
+            if records.len() == count {
+                return records;
+            }
+            assert!(Instant::now() < end, "{records:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// The next event of a kind.

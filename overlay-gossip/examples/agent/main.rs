@@ -1,6 +1,7 @@
 //! A member of a memberlist or serf cluster on the command line: one line of JSON per event.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 
+mod commands;
 mod options;
 mod report;
 
@@ -11,8 +12,9 @@ use overlay_gossip::tokio::Agent;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::commands::Commands;
 use crate::options::Options;
-use crate::report::{print, print_members};
+use crate::report::print;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -47,12 +49,16 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut listening = true;
+    let mut commands = Commands::new(agent.clone());
     loop {
         tokio::select! {
-            Some(event) = events.recv() => print(&event),
+            Some(event) = events.recv() => {
+                print(&event);
+                commands.note(event);
+            }
             line = lines.next_line(), if listening => match line {
                 Ok(Some(line)) => {
-                    if obey(&agent, &line) {
+                    if commands.obey(&line).await {
                         break;
                     }
                 }
@@ -70,30 +76,4 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     agent.shutdown().await;
     // Standard input cannot be waited for without a thread that nothing ends.
     std::process::exit(0);
-}
-
-/// Does what a line says; `true`: leave.
-fn obey(agent: &Agent, line: &str) -> bool {
-    let mut words = line.trim().splitn(3, ' ');
-    match (words.next().unwrap_or_default(), words.next(), words.next()) {
-        ("leave", None, None) => return true,
-        ("members", None, None) => print_members(&agent.members()),
-        ("event", Some(name), text) => {
-            let text = text.unwrap_or_default().to_owned();
-            if let Err(error) = agent.send_event(name, text.into(), false) {
-                eprintln!("agent: {error}");
-            }
-        }
-        ("join", Some(_), _) => {
-            for peer in line.split_whitespace().skip(1) {
-                match peer.parse() {
-                    Ok(peer) => agent.join(vec![peer]),
-                    Err(_) => eprintln!("agent: {peer} is not IP:PORT"),
-                }
-            }
-        }
-        ("", None, None) => {}
-        _ => eprintln!("agent: commands are: members, event NAME TEXT, join IP:PORT ..., leave"),
-    }
-    false
 }

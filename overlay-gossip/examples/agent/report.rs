@@ -3,8 +3,8 @@
 
 use std::time::SystemTime;
 
-use overlay_gossip::serf::Tags;
-use overlay_gossip::{Event, Member};
+use overlay_gossip::serf::{QueryId, Tags};
+use overlay_gossip::{Event, Member, NetworkId, NodeName, Record};
 use serde_json::{Map, Value, json};
 
 pub(crate) fn print(event: &Event) {
@@ -23,6 +23,22 @@ pub(crate) fn print_members(members: &[Member]) {
         })
         .collect();
     line(json!({ "event": "members", "members": members }));
+}
+
+pub(crate) fn print_query(id: QueryId) {
+    line(json!({ "event": "query-sent", "query": id.to_string() }));
+}
+
+pub(crate) fn print_records(network: &NetworkId, table: &str, records: &[Record]) {
+    let records: Vec<Value> = records
+        .iter()
+        .map(|r| {
+            json!({
+                "key": r.key, "owner": r.owner.as_str(), "phase": r.phase.to_string(), "version": r.version,
+                "value": String::from_utf8_lossy(&r.value), "suspended": r.suspended })
+        })
+        .collect();
+    line(json!({ "event": "records", "network": network.as_str(), "table": table, "records": records }));
 }
 
 #[allow(clippy::wildcard_enum_match_arm, reason = "what is not named here is printed as it is")]
@@ -47,6 +63,17 @@ fn fields(event: &Event) -> Value {
         Event::UserEvent(event) => json!({
             "event": "user", "name": event.name, "payload": String::from_utf8_lossy(&event.payload),
             "ltime": event.ltime }),
+        Event::Query(question) => json!({
+            "event": "query", "name": question.name, "payload": String::from_utf8_lossy(&question.payload),
+            "from": question.asker.as_ref().map(NodeName::as_str) }),
+        Event::QueryAck { query, from } => {
+            json!({ "event": "query-ack", "query": query.to_string(), "name": from.as_str() })
+        }
+        Event::QueryAnswer { query, from, payload } => json!({
+            "event": "query-answer", "query": query.to_string(), "name": from.as_str(),
+            "payload": String::from_utf8_lossy(payload) }),
+        Event::QueryEnded { query, acks, answers } => json!({
+            "event": "query-ended", "query": query.to_string(), "acks": acks, "answers": answers }),
         Event::KeysChanged { keys } => json!({ "event": "keys", "count": keys.len() }),
         Event::Joined { peer, members } => {
             json!({ "event": "joined", "peer": peer.to_string(), "members": members })

@@ -303,6 +303,7 @@ const MAX_LEN: usize = 1024;
 pub(super) const MAX_SIZE: usize = 32 << 10;
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test measures time")]
 mod tests {
     use proptest::prelude::*;
 

@@ -53,6 +53,9 @@ pub enum PublishError {
     /// In [`TableFormat::NetworkDb`], names have no slash: Docker takes them apart there.
     #[error("a name has no slash: {name}")]
     Slash { name: String },
+    /// The agent's task has ended.
+    #[error("this node has been shut down")]
+    Stopped,
 }
 
 /// What changed since the last look.

@@ -29,7 +29,9 @@ use ::tokio::sync::{oneshot, watch};
 use bytes::Bytes;
 
 use self::pump::Pump;
-use crate::{Config, Event, Key, Member, Membership, NetworkId, NodeName, Phase, Record, Stats};
+use crate::{
+    Config, Event, Key, Member, Membership, NetworkId, NodeName, Phase, PublishError, Record, Stats,
+};
 
 /// A running member: UDP and TCP sockets on one port, and one task.
 ///
@@ -159,12 +161,32 @@ impl Agent {
 
     /// Creates or changes a record of this node's own; [`Phase::Gone`] withdraws it. Joins the network if need be.
     ///
-    /// What cannot be published (see [`PublishError`](crate::PublishError)) is counted in
-    /// [`Stats::records_refused`].
+    /// What cannot be published (see [`PublishError`]) is counted in [`Stats::records_refused`];
+    /// [`try_publish`](Self::try_publish) says it.
     #[expect(clippy::too_many_arguments, reason = "a record has that many parts")]
     pub fn publish(&self, network: NetworkId, table: &str, key: &str, phase: Phase, value: Bytes) {
         let (table, key) = (table.to_owned(), key.to_owned());
-        self.order(Command::Publish(Box::new((network, table, key, phase, value))));
+        self.order(Command::Publish(Box::new((network, table, key, phase, value)), None));
+    }
+
+    /// As [`publish`](Self::publish), and says when it is done, or why it is not.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`] when the record cannot be published, or this node has been shut down.
+    #[expect(clippy::too_many_arguments, reason = "a record has that many parts")]
+    pub async fn try_publish(
+        &self,
+        network: NetworkId,
+        table: &str,
+        key: &str,
+        phase: Phase,
+        value: Bytes,
+    ) -> Result<(), PublishError> {
+        let (table, key) = (table.to_owned(), key.to_owned());
+        let (done, published) = oneshot::channel();
+        self.order(Command::Publish(Box::new((network, table, key, phase, value)), Some(done)));
+        published.await.unwrap_or(Err(PublishError::Stopped))
     }
 
     /// The records of a table by owner and key, suspended ones included, withdrawn ones not.
@@ -270,7 +292,10 @@ enum Command {
     Shutdown(oneshot::Sender<()>),
     JoinNetwork(NetworkId),
     LeaveNetwork(NetworkId),
-    Publish(Box<(NetworkId, String, String, Phase, Bytes)>),
+    Publish(
+        Box<(NetworkId, String, String, Phase, Bytes)>,
+        Option<oneshot::Sender<Result<(), PublishError>>>,
+    ),
     SetKeys(Vec<Key>),
     SetMeta(Bytes),
     ReportRefused(NodeName),

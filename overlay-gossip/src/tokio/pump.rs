@@ -215,10 +215,13 @@ impl Pump {
             Command::Shutdown(done) => drop(done),
             Command::JoinNetwork(network) => self.machine.join_network(now, &network),
             Command::LeaveNetwork(network) => self.machine.leave_network(now, &network),
-            Command::Publish(publish) => {
+            Command::Publish(publish, done) => {
                 let (network, table, key, phase, value) = *publish;
                 let at = Publish { network: &network, table: &table, key: &key };
-                let _ = self.machine.publish(now, at, phase, value); // counted inside
+                let published = self.machine.publish(now, at, phase, value); // counted inside
+                if let Some(done) = done {
+                    let _ = done.send(published);
+                }
             }
             Command::SetKeys(keys) => self.machine.set_keys(keys),
             Command::SetMeta(meta) => self.machine.set_meta(now, meta),

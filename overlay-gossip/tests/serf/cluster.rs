@@ -122,7 +122,8 @@ impl Cluster {
                     let to = index(t.to);
                     // Answers travel alone; what is gossiped is compound, and what is asked is long.
                     let answer = matches!(*t.payload, [8, 5, ..]);
-                    if !(answer && self.cut == Some((i, to))) && !self.dead.contains(&to) {
+                    let lost = answer && self.cut == Some((i, to));
+                    if !lost && !self.dead.contains(&to) {
                         let input = Input::Datagram { from: addr(i), payload: &t.payload };
                         let _ = self.nodes[to].handle_input(self.now, input);
                     }

@@ -22,6 +22,7 @@ impl Members {
     pub(super) fn count(&mut self, member: &Member) {
         if member.state.is_up() {
             self.up += 1;
+            self.kin += usize::from(member.vsn.has_tables());
             self.digest = self.digest.wrapping_add(fingerprint(member));
         } else if member.state == MemberState::Dead {
             self.dead.insert(member.name.clone());
@@ -38,6 +39,7 @@ impl Members {
         }
         if old.state.is_up() {
             self.up -= 1;
+            self.kin -= usize::from(old.vsn.has_tables());
             self.digest = self.digest.wrapping_sub(fingerprint(&old));
         } else if old.state == MemberState::Dead {
             self.dead.remove(&old.name);

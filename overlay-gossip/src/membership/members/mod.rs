@@ -52,6 +52,8 @@ pub(crate) struct Members {
     dead: BTreeSet<NodeName>,
     suspicions: BTreeMap<NodeName, Suspicion>,
     up: usize,
+    /// Those of them that are of this crate.
+    kin: usize,
     digest: u64,
 }
 
@@ -95,6 +97,7 @@ impl Members {
             dead: BTreeSet::new(),
             suspicions: BTreeMap::new(),
             up: 0,
+            kin: 0,
             digest: 0,
         }
     }
@@ -153,6 +156,11 @@ impl Members {
     /// How many are alive or suspect, this node included.
     pub(crate) fn up(&self) -> usize {
         self.up
+    }
+
+    /// How many of them do what HashiCorp's do not, this node included. Nobody says so in Docker's format: there it is 0.
+    pub(crate) fn kin(&self) -> usize {
+        self.kin
     }
 
     /// Whether a member is alive or suspect.

@@ -111,7 +111,9 @@ impl Membership {
     /// other was refused.
     pub(super) fn verify(&mut self, now: Instant, name: &NodeName, refused: bool) {
         use rand::Rng;
-        let crowd = u32::try_from(self.members.up()).unwrap_or(u32::MAX).max(1);
+        let kin = self.members.kin(); // others do not check, and are not counted on
+        let crowd = if kin == 0 { self.members.up() } else { kin };
+        let crowd = u32::try_from(crowd).unwrap_or(u32::MAX).max(1);
         if self.rng.random_range(0..crowd) < self.config.verifiers {
             let patience = if refused { MIN_WAIT } else { self.config.probe_timeout / 4 };
             self.ask(now, name, patience);
