@@ -12,28 +12,23 @@ pub(crate) struct Layers<'e> {
 }
 
 impl Layers<'_> {
-    /// One UDP payload.
+    /// One UDP payload, sealed or not.
     pub(crate) fn datagram(&self, payload: &[u8]) -> Result<Value> {
         let mut wrap: Vec<Value> = Vec::new();
         let (label, body) = label(payload)?;
         if !label.is_empty() {
             wrap.push(format!("label={}", String::from_utf8_lossy(label)).into());
         }
-        let opened;
-        let mut body = body;
-        if self.sealed {
-            opened = self.envelope.open(body, label)?;
-            body = &opened;
-            wrap.push("aes-gcm".into());
+        if !self.sealed {
+            return checked(body, wrap);
         }
-        if let [12, a, b, c, d, rest @ ..] = body {
-            if crc32fast::hash(rest) != u32::from_be_bytes([*a, *b, *c, *d]) {
-                return Err("wrong checksum".into());
+        match self.envelope.open(body, label) {
+            Ok(opened) => {
+                wrap.push("aes-gcm".into());
+                checked(&opened, wrap)
             }
-            body = rest;
-            wrap.push("crc32".into());
+            Err(error) => checked(body, wrap).map_err(|_| error.into()),
         }
-        Ok(json!({ "wrap": wrap, "msg": message(body, 0)? }))
     }
 
     /// One direction of one TCP stream.
@@ -79,6 +74,18 @@ impl Layers<'_> {
             }
         }
     }
+}
+
+/// What was in the seal, if there was one: with a checksum or without.
+fn checked(mut body: &[u8], mut wrap: Vec<Value>) -> Result<Value> {
+    if let [12, a, b, c, d, rest @ ..] = body {
+        if crc32fast::hash(rest) != u32::from_be_bytes([*a, *b, *c, *d]) {
+            return Err("wrong checksum".into());
+        }
+        body = rest;
+        wrap.push("crc32".into());
+    }
+    Ok(json!({ "wrap": wrap, "msg": message(body, 0)? }))
 }
 
 fn push_pull(r: &mut Reader<'_>) -> Result<Value> {

@@ -18,7 +18,8 @@ decode: what a packet of memberlist, serf or Docker's NetworkDB says, as JSON
 usage: decode FILE.hex... [--key BASE64] [--stream]
 
   FILE.hex      the bytes as hexadecimal digits; spaces and lines that start with # are skipped
-  --key BASE64  opens sealed packets (AES-GCM; 16 or 32 bytes); may be given several times
+  --key BASE64  opens sealed packets (AES-GCM; 16, 24 or 32 bytes); may be given several times; plain ones are read
+                all the same
   --stream      the bytes are one direction of a TCP stream, not a datagram; names with -stream or -tcp- say so
                 themselves
 
