@@ -22,11 +22,15 @@ pub(super) async fn serve(manager: Arc<Manager>, mut connection: Connection) {
                 logs::stream_to_peer(&manager, connection, (tasks, options)).await;
                 return;
             }
-            ControlRequest::Propose(command) => match manager.propose_here(&command).await {
-                Ok((index, Ok(reply))) => ControlReply::Applied { index, reply },
-                Ok((_, Err(rejection))) => ControlReply::Rejected(rejection),
-                Err(error) => failed(&error),
-            },
+            ControlRequest::Propose(mut command) => {
+                // One clock counts: by one that is ahead, all that was freed would have rested long enough.
+                command.at = clock::now();
+                match manager.propose_here(&command).await {
+                    Ok((index, Ok(reply))) => ControlReply::Applied { index, reply },
+                    Ok((_, Err(rejection))) => ControlReply::Rejected(rejection),
+                    Err(error) => failed(&error),
+                }
+            }
             // A joining manager knows one manager, which need not be the leader.
             request @ (ControlRequest::JoinRaft { .. } | ControlRequest::LeaveRaft { .. })
                 if !manager.is_leader() =>
