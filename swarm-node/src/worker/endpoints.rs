@@ -3,6 +3,7 @@
 //! One source, three readers: the forwarding tables, the balancer and the names come from the same records.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
@@ -72,6 +73,8 @@ fn published(port: &PortConfig) -> Option<PublishedPort> {
 /// What the tables say, read once for all readers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tables {
+    /// The assignment with which they were read.
+    pub(crate) of: Option<Arc<Assignment>>,
     /// For the balancer and the names.
     pub(crate) views: BTreeMap<NetworkId, Arc<View>>,
     /// For the forwarding tables: endpoints on other nodes, those of suspended nodes included.
@@ -79,9 +82,11 @@ pub(crate) struct Tables {
 }
 
 /// Reads the tables of these networks. Records of nodes that the managers do not know, addresses outside of the network and
-/// MAC addresses of groups are not there.
-pub(crate) fn read(agent: &Agent, assignment: &Assignment) -> Tables {
-    let mut tables = Tables::default();
+/// MAC addresses of groups are not there, and of records that claim the same address all but [one](holders).
+pub(crate) fn read(agent: &Agent, assignment: &Arc<Assignment>) -> Tables {
+    let mut tables = Tables { of: Some(Arc::clone(assignment)), ..Tables::default() };
+    let down: BTreeSet<&str> =
+        assignment.peers.iter().filter(|peer| peer.down).map(|peer| peer.id.as_str()).collect();
     let vteps: BTreeMap<&str, IpAddr> = assignment
         .peers
         .iter()
@@ -97,6 +102,11 @@ pub(crate) fn read(agent: &Agent, assignment: &Assignment) -> Tables {
                 Some((record, plausible(serde_json::from_slice(&record.value).ok()?, network)?))
             })
             .collect();
+        let decoded = holders(decoded, |record| match record.owner.as_str() {
+            me if me == assignment.node.as_str() => Standing::Here,
+            lost if record.suspended || down.contains(lost) => Standing::Lost,
+            _ => Standing::There,
+        });
         let elsewhere =
             decoded.iter().filter(|(record, _)| record.owner.as_str() != assignment.node.as_str());
         let remote =
@@ -107,6 +117,37 @@ pub(crate) fn read(agent: &Agent, assignment: &Assignment) -> Tables {
         tables.views.insert(network.id, Arc::new(View::new(endpoints).named(network.name.clone())));
     }
     tables
+}
+
+/// How much a node's word counts where two nodes claim the same address.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Standing {
+    /// This node's own.
+    Here,
+    /// A node that is alive.
+    There,
+    /// A node that is gone as far as is known. Its tasks may run on, but their addresses may be others' by now.
+    Lost,
+}
+
+/// One record for each address and each MAC address: the kernel takes one place only. Of a node's own records the last
+/// one counts.
+fn holders(
+    mut records: Vec<(&Record, EndpointRecord)>,
+    standing: impl Fn(&Record) -> Standing,
+) -> Vec<(&Record, EndpointRecord)> {
+    records.sort_by_key(|(record, _)| (standing(record), &record.owner, Reverse(record.version)));
+    let (mut addresses, mut macs) = (BTreeSet::new(), BTreeSet::new());
+    records.retain(|(_, value)| {
+        let ips = || value.addresses.iter().map(IpNet::addr);
+        let free = !macs.contains(&value.mac) && !ips().any(|ip| addresses.contains(&ip));
+        if free {
+            macs.insert(value.mac);
+            addresses.extend(ips());
+        }
+        free
+    });
+    records
 }
 
 fn plausible(value: EndpointRecord, network: &AssignedNetwork) -> Option<EndpointRecord> {
@@ -176,5 +217,41 @@ mod tests {
         assert!(believed([2, 0x42, 10, 0, 0, 3]));
         // One of these in a forwarding table, and the whole of it would be refused.
         assert!(!believed([1, 0, 0x5e, 0, 0, 1]) && !believed([0xff; 6]) && !believed([0; 6]));
+    }
+
+    #[test]
+    fn a_lost_nodes_addresses_belong_to_who_was_given_them_since() {
+        let record = |owner: &str, version| Record {
+            network: overlay_gossip::NetworkId::new("green").unwrap(),
+            table: TABLE.to_owned(),
+            key: format!("{owner}-{version}"),
+            owner: overlay_gossip::NodeName::new(owner).unwrap(),
+            version,
+            phase: overlay_gossip::Phase::Ready,
+            value: Default::default(),
+            suspended: owner == "dead",
+        };
+        let value = |last: u8| EndpointRecord {
+            service_id: ServiceId::from_random([2; 16]),
+            service: "web".to_owned(),
+            task: "web.1".to_owned(),
+            addresses: vec![format!("10.0.1.{last}/24").parse().unwrap()],
+            mac: [2, 0x42, 10, 0, 1, last].into(),
+            aliases: Vec::new(),
+        };
+        let records =
+            [record("dead", 9), record("me", 1), record("there", 2), record("there", 3), record("a", 5)];
+        let claims = [7, 8, 7, 9, 8].map(value);
+        let kept = holders(records.iter().zip(claims).collect(), |record| match record.owner.as_str() {
+            "me" => Standing::Here,
+            "dead" => Standing::Lost,
+            _ => Standing::There,
+        });
+        let kept: Vec<&str> = kept.iter().map(|(record, _)| record.key.as_str()).collect();
+        assert_eq!(kept, ["me-1", "there-3", "there-2"]);
+        let again = [record("there", 1), record("there", 2)];
+        let kept = holders(again.iter().zip([7, 7].map(value)).collect(), |_| Standing::There);
+        assert_eq!(kept[0].0.version, 2);
+        assert_eq!(kept.len(), 1);
     }
 }
