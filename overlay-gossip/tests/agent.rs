@@ -91,6 +91,22 @@ fn records_are_published_and_read_in_both_formats() {
 }
 
 #[test]
+fn who_cannot_listen_or_join_says_where_and_why() {
+    let net = std::process::id() % 200 + 20;
+    let (first, second) = (format!("127.82.{net}.7:7946"), format!("127.82.{net}.8:7946"));
+    let keys = ["AAECAwQFBgcICQoLDA0ODw==", "AQECAwQFBgcICQoLDA0ODw=="];
+    let Some(a) = Agent::start(&["--bind", &first, "--name", "a", "--key", keys[0]]) else { return };
+    let b = Agent::start(&["--bind", &second, "--name", "b", "--key", keys[1], "--join", &first]).unwrap();
+    // It is tried again, and the first time a may not have listened yet.
+    let failed = |why: &str| (0..3).any(|_| b.wait("join-failed")["why"].as_str().unwrap().contains(why));
+    assert!(failed("another key"));
+    let taken = Command::new(program().unwrap()).args(["--bind", &first]).output().unwrap();
+    assert_eq!(taken.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&taken.stderr).contains(&format!("{first}: Address already in use")));
+    drop(a);
+}
+
+#[test]
 fn help_teaches_and_mistakes_are_named() {
     let Some(program) = program() else { return };
     let help = Command::new(&program).arg("--help").output().unwrap();

@@ -39,10 +39,11 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let Options { config, serf, bind, advertise, join } = options;
-    let (agent, mut events) = match serf {
-        Some(serf) => Agent::bind_serf(config, serf, bind, advertise).await?,
-        None => Agent::bind(config, bind, advertise).await?,
+    let bound = match serf {
+        Some(serf) => Agent::bind_serf(config, serf, bind, advertise).await,
+        None => Agent::bind(config, bind, advertise).await,
     };
+    let (agent, mut events) = bound.map_err(|error| format!("{bind}: {error}"))?;
     eprintln!("agent: {} listens on {} (UDP and TCP)", agent.name(), agent.local_addr());
     agent.join(join);
     let mut term = signal(SignalKind::terminate())?;

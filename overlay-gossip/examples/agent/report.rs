@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use overlay_gossip::serf::{QueryId, Tags};
-use overlay_gossip::{Event, Member, NetworkId, NodeName, Record};
+use overlay_gossip::{DialFailure, Event, Member, NetworkId, NodeName, Record};
 use serde_json::{Map, Value, json};
 
 pub(crate) fn print(event: &Event) {
@@ -79,7 +79,15 @@ fn fields(event: &Event) -> Value {
             json!({ "event": "joined", "peer": peer.to_string(), "members": members })
         }
         Event::JoinFailed { peer, failure } => {
-            json!({ "event": "join-failed", "peer": peer.to_string(), "failure": format!("{failure:?}") })
+            let why = match failure {
+                DialFailure::Refused => "nobody listens there",
+                DialFailure::TimedOut => "no answer in time",
+                DialFailure::Broken => {
+                    "unreachable, or closed without an answer: has it another key or label?"
+                }
+            };
+            let failure = format!("{failure:?}");
+            json!({ "event": "join-failed", "peer": peer.to_string(), "failure": failure, "why": why })
         }
         Event::Accused { by, incarnation } => {
             json!({ "event": "accused", "by": by.as_str(), "incarnation": incarnation })
