@@ -5,7 +5,8 @@
 //!                └────▶ bulk:   all entries of a network and of those who are in it, by stream: on joining it, to
 //!                               who appears or comes back, every 30 s with one node, and when there is too much
 //!                               to gossip
-//!   join_network ─▶ nodes: who is in which network: events by the membership's gossip, all of it in full exchanges
+//!   join_network ─▶ attachments: who is in which network: events by the membership's gossip, and all of it in full
+//!                   exchanges
 //! ```
 //!
 //! There is one entry under each key, and the newest by its Lamport time stays. It counts while its owner is in the
@@ -17,7 +18,9 @@
 //! - Entries of a lost node stay, suspended, and so do its attachments.
 //! - What this node is said to have done, and has not, it corrects with a newer time.
 //! - A bulk sync carries the attachments that its entries depend on.
+//! - No claim about time leaves none for the truth: beyond 2^63, clocks are moved in steps only.
 
+mod attachments;
 mod bulk;
 mod entries;
 mod gossip;
@@ -32,7 +35,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 
-use self::nodes::{Mine, Node};
+use self::attachments::Mine;
+use self::nodes::Node;
 use self::queue::Queue;
 use self::store::Store;
 use super::{Changes, Limits, Phase, PublishError, Record, RowKey, Send};
