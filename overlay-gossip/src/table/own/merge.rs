@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::store::Row;
 use super::wire::{Group, WireRow};
-use super::{ATTACHMENT, EPOCH_SHIFT, MAX_EPOCH, MAX_VERSION, PRESENCE, Phase, RowKey, Tables};
+use super::{
+    ATTACHMENT, EPOCH_SHIFT, FAR_EPOCH, MAX_EPOCH, PRESENCE, Phase, RowKey, STEP, Tables, most_version,
+};
 use crate::config::Rule;
 use crate::membership::Members;
 use crate::{MemberState, NetworkId, NodeName};
@@ -34,7 +36,7 @@ impl Tables {
             if row.phase != Phase::Gone && floor.is_some_and(|floor| (epoch, row.version) < floor) {
                 continue; // from before its owner left the network
             }
-            if row.version > MAX_VERSION || row.value.len() > self.limits.value {
+            if row.version > most_version(epoch) || row.value.len() > self.limits.value {
                 self.refused += 1;
                 continue;
             }
@@ -72,7 +74,8 @@ impl Tables {
             return false;
         }
         let life = self.owners.entry(owner.clone()).or_default();
-        if epoch < life.epoch || epoch <= life.ended {
+        let most = if life.epoch == 0 { MAX_EPOCH } else { life.epoch.max(FAR_EPOCH) + STEP };
+        if epoch < life.epoch || epoch <= life.ended || epoch > most {
             return false;
         }
         if epoch > life.epoch {
@@ -90,7 +93,7 @@ impl Tables {
 
     /// Somebody holds a record of this node: of an earlier life, or one that was withdrawn and forgotten.
     fn take_own(&mut self, now: Instant, network: &NetworkId, epoch: u64, row: WireRow) {
-        if row.version > MAX_VERSION {
+        if row.version > most_version(epoch) || epoch > self.epoch.max(FAR_EPOCH) + STEP {
             return;
         }
         if epoch < self.epoch {
@@ -103,7 +106,9 @@ impl Tables {
             return;
         }
         if epoch > self.epoch || row.version > self.version {
-            let epoch = if epoch > self.epoch { (epoch + 1).min(MAX_EPOCH) } else { epoch };
+            // This life must leave room for what is still to be said in it.
+            let spent = row.version > most_version(epoch) - STEP;
+            let epoch = if epoch > self.epoch || spent { (epoch + 1).min(MAX_EPOCH) } else { epoch };
             self.begin_life(now, epoch, row.version);
             return;
         }
@@ -143,5 +148,71 @@ impl Tables {
         if let Ok(network) = NetworkId::new(&*key.key) {
             self.remove_where(&network, owner, |_, row| row.version < version);
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests need a moment to start from")]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+    use crate::membership::Publish;
+    use crate::{Config, Profile};
+
+    #[test]
+    fn no_claim_about_a_life_is_the_last_word() {
+        let boot = 1_800_000_000_000;
+        let claims = [
+            (boot, (1 << 63) - 1),
+            (boot, most_version(boot)),
+            (boot, most_version(boot) - 1),
+            (FAR_EPOCH, FAR_EPOCH << EPOCH_SHIFT),
+            (FAR_EPOCH + STEP, most_version(FAR_EPOCH + STEP)),
+            (MAX_EPOCH, MAX_EPOCH << EPOCH_SHIFT),
+            (MAX_EPOCH, most_version(MAX_EPOCH)),
+        ];
+        for (epoch, version) in claims {
+            let now = Instant::now();
+            let ((mut owner, members), (mut witness, others)) =
+                (tables("x", boot, now), tables("w", boot, now));
+            let (network, name) = (NetworkId::new("net").unwrap(), NodeName::new("x").unwrap());
+            let at = Publish { network: &network, table: "t", key: "k" };
+            owner.publish(now, at, (Phase::Ready, "genuine".into())).unwrap();
+            witness.join_network(now, &network, &others);
+            witness.take_group(now, told(&owner), &others);
+            let row = |version| WireRow {
+                table: "t".into(),
+                key: "k".into(),
+                version,
+                phase: Phase::Ready,
+                value: "forged".into(),
+            };
+            let forged =
+                || Group { network: network.clone(), owner: name.clone(), epoch, rows: vec![row(version)] };
+            owner.take_group(now, forged(), &members);
+            witness.take_group(now, forged(), &others);
+            witness.take_group(now, told(&owner), &others);
+            let heard = witness.store.get(&network, &name, &RowKey::new("t", "k")).unwrap();
+            assert_eq!(&*heard.value, b"genuine", "{epoch} {version}");
+        }
+    }
+
+    fn tables(name: &str, boot: u64, now: Instant) -> (Tables, Members) {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut config = Config::new(NodeName::new(name).unwrap(), Profile::Lan);
+        config.boot = boot;
+        let members = Members::new(config.name.clone(), now, &mut rng);
+        (Tables::new(&config, now, rng), members)
+    }
+
+    /// What x says about its record.
+    fn told(owner: &Tables) -> Group {
+        let (network, name) = (NetworkId::new("net").unwrap(), NodeName::new("x").unwrap());
+        let row = owner.store.get(&network, &name, &RowKey::new("t", "k")).unwrap();
+        let (version, phase, value) = (row.version, row.phase, row.value.clone());
+        let rows = vec![WireRow { table: "t".into(), key: "k".into(), version, phase, value }];
+        Group { network, owner: name, epoch: row.epoch, rows }
     }
 }

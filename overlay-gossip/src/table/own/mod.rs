@@ -284,10 +284,18 @@ impl Tables {
 const PRESENCE: &str = "presence";
 const ATTACHMENT: &str = "attachment";
 
-/// Milliseconds since 1970 for the next 250 years.
-const MAX_EPOCH: u64 = (1 << 43) - 1;
+/// The largest version of a life. No owner gets so far; somebody may say that it did.
+const fn most_version(epoch: u64) -> u64 {
+    (epoch << EPOCH_SHIFT) + (1 << 42)
+}
+
+/// The latest life. Its largest version has 63 bits, as many as travel.
+const MAX_EPOCH: u64 = (1 << 43) - (1 << 22) - 1;
+/// The latest life that a clock gives: in milliseconds since 1970, the year 2109.
+const FAR_EPOCH: u64 = 1 << 42;
+/// How much later than that, or than the last one known, a life may be. So no claim about an owner is the last word.
+const STEP: u64 = 1 << 20;
 /// Versions of a life start above all versions of earlier ones.
 const EPOCH_SHIFT: u32 = 20;
-const MAX_VERSION: u64 = (1 << 63) - 1;
 
 const SWEEP: Duration = Duration::from_secs(15);
