@@ -46,6 +46,30 @@ fn networks() {
         refused(r#"{"Name":"gw","IPAM":{"Config":[{"Subnet":"10.9.0.0/24","Gateway":"10.8.0.1"}]}}"#),
         "invalid network config:\ninvalid gateway 10.8.0.1: parent subnet 10.9.0.0/24 doesn't contain this address"
     );
+    for (subnet, purpose) in [
+        ("127.0.0.0/24", "the host itself"),
+        ("0.1.0.0/16", "the host itself"),
+        ("169.254.7.0/24", "a single link"),
+        ("192.0.0.0/2", "groups"),
+        ("fe80::/64", "a single link"),
+        ("ff05::/64", "groups"),
+    ] {
+        let body = format!(r#"{{"Name":"nowhere","IPAM":{{"Config":[{{"Subnet":"{subnet}"}}]}}}}"#);
+        let text =
+            format!("invalid network config:\ninvalid subnet {subnet}: it has addresses for {purpose}");
+        assert_eq!(refused(&body), text);
+    }
+    let config = |config: &str| format!(r#"{{"Name":"gw","IPAM":{{"Config":[{config}]}}}}"#);
+    assert_eq!(
+        refused(&config(
+            r#"{"Subnet":"10.9.0.0/28","Gateway":"10.9.0.1","AuxiliaryAddresses":{"a":"10.9.0.1"}}"#
+        )),
+        "invalid network config:\n10.9.0.1 is in use by the gateway; 10.9.0.2 is free"
+    );
+    assert_eq!(
+        refused(&config(r#"{"Subnet":"10.9.0.0/32","AuxiliaryAddresses":{"a":"10.9.0.0"}}"#)),
+        "invalid network config:\nno IPv4 address is left for the gateway"
+    );
     let service = world.create_service(&web("web", 1, 0, &["helloNet"]));
     let in_use =
         format!("rpc error: code = FailedPrecondition desc = network {hello} is in use by service {service}");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
 use overlay_ipam::Subnet;
 use serde::Serialize;
 use swarm_state::object::{Attachment, Network};
@@ -210,13 +211,18 @@ pub(super) fn subnets(network: &Network) -> Vec<SubnetView> {
         let granted = granted(subnet);
         let Some(asked) = asked.next() else { return granted };
         SubnetView {
-            subnet: if asked.subnet.is_empty() { granted.subnet } else { asked.subnet.clone() },
+            subnet: if is_any(&asked.subnet) { granted.subnet } else { asked.subnet.clone() },
             ip_range: asked.ip_range.clone(),
             gateway: if asked.gateway.is_empty() { granted.gateway } else { asked.gateway.clone() },
             auxiliary_addresses: asked.auxiliary_addresses.clone(),
         }
     };
     network.subnets.iter().map(view).collect()
+}
+
+/// Whether any subnet would do, or any of a length: `0.0.0.0/20`.
+fn is_any(subnet: &str) -> bool {
+    subnet.is_empty() || subnet.parse().is_ok_and(|net: IpNet| net.network().is_unspecified())
 }
 
 fn granted(subnet: &Subnet) -> SubnetView {

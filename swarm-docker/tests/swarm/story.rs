@@ -67,6 +67,10 @@ fn networks(master: &Machine, node01: &Machine) {
     assert_eq!(master.ok("network ls -q --filter label=a=b --filter driver=overlay").len(), 12);
     assert_eq!(node01.ok(list), AT_FIRST, "a worker shows the networks of its tasks only");
     master.ok("network create -d overlay unused");
+    master.ok("network create -d overlay --subnet 0.0.0.0/20 any");
+    let subnet = "network inspect any --format {{(index~.IPAM.Config~0).Subnet}}";
+    assert_eq!(master.ok(subnet), "10.0.16.0/20", "the next one of that length");
+    master.ok("network rm any");
     how_full(master);
     encrypted(master);
     assert_eq!(master.ok(&format!("network rm {}", &id[..6])), id[..6]);

@@ -8,6 +8,7 @@ use overlay_ipam::{Command as IpamCommand, Denied, Granted, IdSpace, Rest, Subne
 
 use super::address::{ingress_of, network_key};
 use super::names::check_dns_name;
+use super::routes::purpose;
 use super::{change, keys, not_found};
 use crate::object::{Meta, Network, SealSecret, VXLAN_ID_LIST};
 use crate::spec::{IpamConfig, NetworkSpec};
@@ -195,6 +196,16 @@ impl State {
                     "{CONFIG}invalid auxiliary address {name}={addr}: parent subnet {subnet} doesn't contain this address"
                 ),
             ),
+            // A network that is refused has no key that anybody knows.
+            Denied::InUse { addr, holder, next_free, .. } => {
+                let hint = next_free.map(|free| format!("; {free} is free")).unwrap_or_default();
+                let text = format!("{CONFIG}{addr} is in use by {holder}{hint}");
+                plain(RejectionKind::InvalidArgument, text)
+            }
+            Denied::AddressesExhausted { family, .. } => {
+                let text = format!("{CONFIG}no {family} address is left for the gateway");
+                plain(RejectionKind::InvalidArgument, text)
+            }
             _ => plain(RejectionKind::InvalidArgument, format!("{CONFIG}{denied}")),
         }
     }
@@ -234,6 +245,11 @@ pub(super) fn request(config: &IpamConfig) -> Result<SubnetRequest, Rejection> {
             format!("Invalid subnet {given} : invalid CIDR address: {given}"),
         )
     })?;
+    // all zeros mean any subnet of that length
+    let named = subnet.filter(|subnet| !subnet.network().is_unspecified());
+    if let Some((net, purpose)) = named.and_then(|net| Some((net, purpose(net)?))) {
+        return Err(invalid(format!("invalid subnet {net}: it has addresses for {purpose}")));
+    }
     let range = optional::<IpNet>(&config.ip_range)
         .map_err(|()| invalid(format!("invalid ip-range {}: invalid CIDR address", config.ip_range)))?;
     let gateway = optional::<IpAddr>(&config.gateway)

@@ -58,7 +58,14 @@ impl State {
 /// Whether a network of these addresses would cut a host off from something. A route over a subnet of the swarm counts:
 /// it is told of, and keeps the subnet free when its network is removed. Nodes do not report their routes into the swarm.
 fn is_foreign(net: IpNet) -> bool {
-    !is_default(net) && !INTERNAL.iter().any(|internal| internal.contains(&net))
+    let internal = NOWHERE.iter().map(|(net, _)| net).chain([&RESERVED]);
+    !is_default(net) && !internal.into_iter().any(|internal| internal.contains(&net))
+}
+
+/// What the addresses of a prefix are for, if no task can have them.
+pub(super) fn purpose(net: IpNet) -> Option<&'static str> {
+    let overlaps = |other: &IpNet| other.contains(&net) || net.contains(other);
+    NOWHERE.iter().find(|(other, _)| overlaps(other)).map(|(_, purpose)| *purpose)
 }
 
 /// A default route, or one of the parts into which VPNs cut it.
@@ -66,17 +73,19 @@ fn is_default(net: IpNet) -> bool {
     net.prefix_len() <= if net.addr().is_ipv4() { 1 } else { 3 }
 }
 
-/// Where no network can be.
-const INTERNAL: [IpNet; 8] = [
-    v4([0, 0, 0, 0], 8),
-    v4([127, 0, 0, 0], 8),
-    v4([169, 254, 0, 0], 16),
-    v4([224, 0, 0, 0], 4),
-    v4([240, 0, 0, 0], 4),
-    v6(0, 127), // unspecified and loopback
-    v6(0xfe80 << 112, 10),
-    v6(0xff00 << 112, 8),
+/// Where no network can be, and what is there instead.
+const NOWHERE: [(IpNet, &str); 7] = [
+    (v4([0, 0, 0, 0], 8), "the host itself"),
+    (v4([127, 0, 0, 0], 8), "the host itself"),
+    (v4([169, 254, 0, 0], 16), "a single link"),
+    (v4([224, 0, 0, 0], 4), "groups"),
+    (v6(0, 127), "the host itself"), // unspecified and loopback
+    (v6(0xfe80 << 112, 10), "a single link"),
+    (v6(0xff00 << 112, 8), "groups"),
 ];
+
+/// Of no use to hosts, but a network may be there.
+const RESERVED: IpNet = v4([240, 0, 0, 0], 4);
 
 /// Prefixes of one node.
 const LIMIT: usize = 1024;
