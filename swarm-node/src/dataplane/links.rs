@@ -145,7 +145,8 @@ fn overlay(desired: &mut Desired, (network, layout): (&Overlay, Layout), underla
         let bridge = bridge_name(network.vni);
         desired.links.insert(bridge.clone(), Link::bridge().with_mtu(mtu));
         if underlay.ipv6 != HostIpv6::Missing {
-            deaf(desired, bridge.as_str());
+            // It would give the host an address on the tasks' link.
+            desired.sysctls.insert(format!("net/ipv6/conf/{bridge}/disable_ipv6"), "1".to_owned());
         }
         link = link.with_master(bridge);
     }
@@ -306,6 +307,17 @@ mod tests {
     fn a_fabric_address_follows_from_the_mac_address() {
         let mac = "02:42:0a:00:00:03".parse().unwrap();
         assert_eq!(link_local(mac).to_string(), "fe80::42:aff:fe00:3");
+    }
+
+    #[test]
+    fn a_bridge_gives_the_host_no_address_among_tasks() {
+        let mut scene = scene(OverlayPlane::Kernel(Layout::Bridge));
+        assert!(desired(&scene).sysctls.keys().all(|key| !key.contains("ob001001")));
+        if let Some(underlay) = &mut scene.underlay {
+            underlay.ipv6 = HostIpv6::On { advised: Default::default() };
+        }
+        let sysctls = desired(&scene).sysctls;
+        assert_eq!(sysctls["net/ipv6/conf/ob001001/disable_ipv6"], "1");
     }
 
     #[test]
