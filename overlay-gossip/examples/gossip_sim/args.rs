@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
 use overlay_gossip::Profile;
 use overlay_gossip::sim::Stall;
@@ -14,13 +15,13 @@ use overlay_gossip::sim::script::{Plan, Script};
 #[command(name = "gossip-sim", after_long_help = HELP)]
 pub(crate) struct Args {
     /// How many nodes, with those that join during the script
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = RangedU64ValueParser::<usize>::new().range(2..=1_000_000))]
     pub(crate) nodes: usize,
     /// The first seed
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// How many seeds to run, one after the other; the figures are median, least and most of them
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seeds: u64,
     /// What happens: join-storm, newcomer, crash, blackhole, slow-nodes, burst, partition, churn or idle
     #[arg(long, default_value = "join-storm")]
@@ -31,8 +32,8 @@ pub(crate) struct Args {
     /// Leave out an improvement over memberlist, to see what it is worth; may be repeated
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) without: Vec<Improvement>,
-    /// Share of datagrams that are lost, 0 to 1
-    #[arg(long, default_value_t = 0.0)]
+    /// Share of datagrams that are lost, 0 to 0.99
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
     pub(crate) loss: f64,
     /// slow-nodes: how many of the nodes stand still again and again
     #[arg(long, default_value_t = 8)]
@@ -107,8 +108,8 @@ impl Args {
             Timers::Local => Profile::Local,
             Timers::Fast => Profile::Fast,
         };
-        let mut plan = Plan::new(self.script, self.nodes.max(2), profile);
-        plan.loss = self.loss.clamp(0.0, 0.99);
+        let mut plan = Plan::new(self.script, self.nodes, profile);
+        plan.loss = self.loss;
         plan.slow = self.slow.min(self.nodes);
         plan.stall_time = Duration::from_millis(self.stall_ms);
         plan.stall = match self.stall {
@@ -134,6 +135,13 @@ impl Args {
             }
         }
         plan
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=0.99).contains(&share) => Ok(share),
+        _ => Err("not a share from 0 to 0.99".to_owned()),
     }
 }
 
