@@ -1,11 +1,25 @@
 //! What this daemon does not do: containers, images, volumes, plugins. Lists are empty, the rest says so.
 
+use std::time::Duration;
+
 use axum::Json;
-use axum::extract::Path;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, Request};
 use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
+use crate::extract::BODY_LIMIT;
+
+/// Lets a client finish its question: one that still writes when the connection ends does not see the answer.
+pub(crate) async fn heard_out(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    // Endless ones, such as `docker build -`, are answered in the middle.
+    let _ = tokio::time::timeout(PATIENCE, to_bytes(body, BODY_LIMIT)).await;
+    next.run(Request::from_parts(parts, Body::empty())).await
+}
 
 /// An empty list.
 pub(crate) async fn nothing() -> Json<[Value; 0]> {
@@ -81,3 +95,5 @@ fn cut(text: &str) -> String {
 }
 
 const SERVICES: &str = "this daemon runs the tasks of services, see docker service create";
+/// Time for the rest of a question that is refused.
+const PATIENCE: Duration = Duration::from_secs(1);

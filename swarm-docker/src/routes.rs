@@ -1,6 +1,7 @@
 //! Which handler answers which route.
 
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::routing::{any, get, post};
 
 use crate::app::App;
@@ -101,4 +102,5 @@ fn of_others() -> Router<App> {
         .route("/commit", post(elsewhere::not_here))
         .route("/session", post(elsewhere::not_here))
         .route("/exec/{*rest}", any(elsewhere::not_here))
+        .layer(from_fn(elsewhere::heard_out))
 }

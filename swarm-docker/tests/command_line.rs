@@ -50,6 +50,18 @@ async fn the_docker_command_talks_to_us() {
         assert!(listed.status.success(), "{listed:?}");
     }
 
+    // Who is refused before the whole question was sent gets the answer, not a broken connection.
+    let mut create = UnixStream::connect(&socket).await.unwrap();
+    let question = "POST /containers/create HTTP/1.1\r\nHost: docker\r\nContent-Length: 300000\r\n\r\n";
+    create.write_all(question.as_bytes()).await.unwrap();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        create.write_all(&[b' '; 100_000]).await.unwrap();
+    }
+    let mut head = [0; 12];
+    create.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 501");
+
     let mut events = UnixStream::connect(&socket).await.unwrap();
     events.write_all(b"GET /events HTTP/1.1\r\nHost: docker\r\n\r\n").await.unwrap();
     let mut head = [0; 12];
