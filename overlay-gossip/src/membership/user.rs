@@ -89,6 +89,8 @@ impl Membership {
         let mut messages = self.broadcasts.take(room - reserved, 2, limit);
         if !self.user.queue.is_empty() {
             let used: usize = messages.iter().map(|m| m.len() + 2).sum();
+            // A message that gossip misses comes with a full exchange; where views are repaired instead, it is sent more often.
+            let limit = if self.config.repair { limit + MORE } else { limit };
             messages.append(&mut self.user.queue.take(room - used, 2, limit));
         }
         messages
@@ -214,6 +216,10 @@ pub(super) fn user_message(body: &[u8]) -> Bytes {
     message.extend_from_slice(body);
     message.into()
 }
+
+/// How much more often than what is said of members. Eight times each misses one of 98 nodes in 3 % of cases (98·e⁻⁸), twelve
+/// times in 0.06 %.
+const MORE: u32 = 4;
 
 /// Most messages that wait, and most bytes.
 const MAX_QUEUE: usize = 1024;

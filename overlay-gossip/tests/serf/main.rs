@@ -12,5 +12,6 @@
 )]
 
 mod cluster;
+mod events;
 mod hostile;
 mod queries;
