@@ -141,7 +141,7 @@ impl Life {
         self.report(TaskState::Preparing, "preparing");
         let mut launch = self.launch(&assigned);
         self.worker.runtime.prepare(&launch).map_err(|error| rejected(error.to_string()))?;
-        let netns = NetNs::create().map_err(|error| rejected(format!("network namespace: {error}")))?;
+        let netns = namespace().map_err(|error| rejected(format!("network namespace: {error}")))?;
         let place = self.worker.attach(self.id, Arc::new(netns));
         let place = place.ok_or_else(|| rejected("docker_gwbridge has no free address".to_owned()))?;
         launch.notes.insert(GATEWAY_NOTE.to_owned(), place.gateway_addr.to_string());
@@ -294,4 +294,12 @@ fn stopped(message: &str) -> TaskStatus {
 
 fn status(state: TaskState, message: &str, err: String) -> TaskStatus {
     TaskStatus { timestamp: clock::now(), state, message: message.to_owned(), err, ..TaskStatus::default() }
+}
+
+/// A namespace for a task. Its interfaces believe no router: a task must not lead its neighbours' packets elsewhere.
+fn namespace() -> std::io::Result<NetNs> {
+    let netns = NetNs::create()?;
+    // Interfaces to come inherit it. There is no such file where IPv6 is missing, and /proc may be read-only.
+    let _ = netns.run(|| std::fs::write("/proc/sys/net/ipv6/conf/default/accept_ra", "0"))?;
+    Ok(netns)
 }

@@ -120,6 +120,7 @@ pub fn names() {
     assert_eq!((families(&old.vips), families(&new.vips)), ((1, 0), (0, 1)));
     for net in [&both, &old, &new] {
         let from = world.netns_of(0, net.asker);
+        assert_eq!(advised(&from), Vec::<String>::new(), "a task could be told routes by its neighbours");
         let per_task = |v4: bool| net.tasks.iter().flatten().filter(|ip| ip.is_ipv4() == v4).count();
         let name = &net.web_name;
         until("all tasks have names", SOON, || {
@@ -360,6 +361,18 @@ fn answered_by(world: &World, to: SocketAddr, nodes: usize) {
         seen.extend(get(&world.client, to).ok().map(|answer| answer["node"].to_string()));
         seen.len() == nodes
     });
+}
+
+/// The interfaces that believe routers.
+fn advised(netns: &NetNs) -> Vec<String> {
+    let look = || {
+        let names = std::fs::read_dir("/proc/sys/net/ipv6/conf").unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let believes =
+            |name: &String| std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"));
+        names.filter(|name| name.starts_with("eth") && believes(name).unwrap().trim() != "0").collect()
+    };
+    netns.run(look).unwrap()
 }
 
 fn disable_ipv6(netns: &NetNs) {
